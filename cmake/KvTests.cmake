@@ -2,7 +2,8 @@
 
 # kvilt_add_tests(<program> LIBS <targets> SOURCES <tst_*.cpp> [EXTRA <helpers.cpp>])
 # One executable from Qt Test classes. tst_block_pool.cpp must hold the class BlockPoolTest and end with
-# KVILT_TEST_CLASS(BlockPoolTest) and #include "tst_block_pool.moc"; CTest gets one entry a class.
+# KVILT_TEST_CLASS(BlockPoolTest) and #include "tst_block_pool.moc"; CTest gets one entry a class. A line
+# "// labels: concurrent" in the source gives that entry the label: such classes run under TSan too.
 function(kvilt_add_tests program)
   cmake_parse_arguments(ARG "" "" "LIBS;SOURCES;EXTRA" ${ARGN})
   add_executable(${program} ${ARG_SOURCES} ${ARG_EXTRA} ${CMAKE_SOURCE_DIR}/tests/support/test_main.cpp)
@@ -25,6 +26,11 @@ function(kvilt_add_tests program)
     string(APPEND class "Test")
     add_test(NAME ${program}.${class} COMMAND ${program} --class ${class})
     set_tests_properties(${program}.${class} PROPERTIES
-      ENVIRONMENT "QT_QPA_PLATFORM=offscreen" TIMEOUT 600 SKIP_RETURN_CODE 77)
+      ENVIRONMENT "QT_QPA_PLATFORM=offscreen" TIMEOUT 900 SKIP_RETURN_CODE 77)
+    file(STRINGS ${source} labels REGEX "^// labels: " LIMIT_COUNT 1)
+    if(labels)
+      string(REPLACE "// labels: " "" labels "${labels}")
+      set_tests_properties(${program}.${class} PROPERTIES LABELS "${labels}")
+    endif()
   endforeach()
 endfunction()
