@@ -67,7 +67,7 @@ void readInto(AppSettings &settings, const json &document, std::vector<std::stri
         settings.reducedMotion = motion->get<bool>();
 }
 
-json toJson(const AppSettings &settings)
+json documentOf(const AppSettings &settings)
 {
     return json{{"version", 1},
                 {"engine", toJson(settings.engine)},
@@ -130,7 +130,7 @@ Result<void> saveSettings(const std::filesystem::path &file, const AppSettings &
     std::error_code error;
     std::filesystem::create_directories(file.parent_path(), error);
     const std::filesystem::path neighbour = file.string() + ".new";
-    const std::string text = toJson(settings).dump(2, ' ', false, json::error_handler_t::replace) + '\n';
+    const std::string text = documentOf(settings).dump(2, ' ', false, json::error_handler_t::replace) + '\n';
     if (auto written = writeWhole(neighbour, text); !written) {
         std::filesystem::remove(neighbour, error);
         return written;
