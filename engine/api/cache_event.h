@@ -82,7 +82,8 @@ struct CacheEvent {
     EventKind kind = EventKind::allocate;
     EventReason reason = EventReason::none;
     Tier tier = Tier::device;
-    std::uint8_t reserved[5] = {};
+    std::uint8_t reserved = 0;
+    std::uint32_t session = 0;        // SessionId on whose behalf it was done (evict: who needed the room); 0 none
     std::uint32_t a = 0; // meaning by kind, saturated
     std::uint32_t b = 0;
 };

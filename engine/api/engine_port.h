@@ -119,9 +119,14 @@ struct PromptPreview {
     std::uint32_t thinkingTokens = 0; // in thinking blocks of the branch
     double thinkingStripSeconds = 0;  // what stripping them costs to compute again
 };
+// Something that would make the next turn hit again: a sentence what it is, one what it brings, and the commands
+// that do it. No commands: advice only.
+struct Remedy { std::string title, effect; std::vector<Command> commands; };
 struct TurnInspected { SessionId session; TurnReceipt receipt; int turnNumber = 0; int turns = 0;
-                       std::vector<RibbonCell> asked, cached; std::string explanation; };
-struct BlockDescribed { GroupIndex group; BlockId block; BlockInfo info; std::string text; std::string ownerTitle; };
+                       std::vector<RibbonCell> asked, cached; std::string explanation; std::vector<Remedy> remedies; };
+// `holders`: the sessions whose running generations hold the block now.
+struct BlockDescribed { GroupIndex group; BlockId block; BlockInfo info; std::string text; std::string ownerTitle;
+                        std::vector<SessionId> holders; };
 struct MessageSpans { SessionId session; MessageId message; std::vector<TokenSpan> spans; };
 struct Snapshot { PoolSnapshot pool; };
 struct RibbonChanged { Ribbon ribbon; };

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "ui/models/workbench.h"
+
+#include <QWidget>
+
+#include <memory>
+
+namespace kvilt::ui {
+
+// The current chat's block table as a strip, one cell a block, with "1,204 of 8,192 tokens" at its right. When
+// there are more blocks than columns, a cell stands for several and shows the worst of them. Hovering links to the
+// text and to the map; a click shows the block there. Left and right move between cells.
+class RibbonWidget : public QWidget {
+    Q_OBJECT
+public:
+    explicit RibbonWidget(Workbench &workbench, QWidget *parent = nullptr);
+    ~RibbonWidget() override;
+
+    QSize sizeHint() const override;
+    QSize minimumSizeHint() const override;
+
+protected:
+    bool event(QEvent *event) override;
+    void paintEvent(QPaintEvent *event) override;
+    void mouseMoveEvent(QMouseEvent *event) override;
+    void mousePressEvent(QMouseEvent *event) override;
+    void leaveEvent(QEvent *event) override;
+    void keyPressEvent(QKeyEvent *event) override;
+    void resizeEvent(QResizeEvent *event) override;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> m_impl;
+};
+
+} // namespace kvilt::ui
