@@ -5,6 +5,7 @@
 #include "engine/api/pool_view.h"
 #include "engine/api/settings.h"
 #include "engine/kv/kv_layout.h"
+#include "engine/support/clock.h"
 #include "engine/support/error.h"
 
 #include <array>
@@ -60,6 +61,8 @@ struct Request {
     TurnId turn;
     int priority = 0;                    // greater goes first where a policy looks at it
     bool useCache = true;                // false: neither looks up nor stores
+    // What the caller knows to have changed since this session's last turn (differentModel, differentTemplate).
+    api::EventReason knownChange = api::EventReason::none;
     std::uint32_t logprobs = 0;          // this many most probable tokens for each token made
     std::int32_t logitsFrom = -1;        // prompt rows from this position on go to `logitSink`; -1: none
     LogitSink logitSink;
@@ -97,13 +100,17 @@ struct SequenceStats {
 // What a lookup found, in tokens and nodes; engine/chat turns it into an api::MissReport with both texts.
 struct LookupRecord {
     std::uint32_t promptTokens = 0, matchedTokens = 0;
+    std::uint32_t firstMissing = 0;                   // position
     api::EventReason reason = api::EventReason::none; // of what was not matched
-    std::vector<TokenId> cachedTokens;                // the cache's own continuation after the match, if it has one
-    std::vector<NodeId> cachedPath;                   // its nodes, in order
-    NodeId missingNode;                               // the first node of the asked path that is gone; 0: never was
-    std::uint64_t evictedAtNs = 0;
-    api::EventReason evictedBy = api::EventReason::none;
-    SessionId evictedFor;                             // whose allocation needed the room
+    std::int32_t firstDifference = -1;                // position where the cache held other tokens; -1: nothing
+    std::vector<TokenId> cachedTokens;                // these, from the end of the last matched block on
+    std::uint32_t cachedTokensBegin = 0;              // their first position
+    std::vector<NodeId> cachedPath;                   // their nodes, in order
+    std::uint32_t pathInMemory = 0, pathEvicted = 0, pathOnDisk = 0;
+    std::uint32_t wantedGhosts = 0;                   // blocks of this prompt that had been evicted
+    std::uint64_t evictedAtNs = 0;                    // of the first missing block, if that was the reason
+    api::EventReason evictedFor = api::EventReason::none; // the policy's reason
+    SessionId evictedBy;                              // whose allocation needed the room
 };
 
 // What one sequence gained since the last takeOutputs(). Text is valid UTF-8 and never contains a stop string
@@ -133,7 +140,8 @@ struct EngineOptions {
     std::array<std::uint8_t, 32> fingerprint{}; // of the model file; all zero: nothing is stored or restored
     store::KvStore *kvStore = nullptr;          // not owned; null: nothing is stored or restored
     trace::EventSink *events = nullptr;         // not owned; null: events are dropped
-    std::function<std::uint64_t()> clockNs;     // monotonic; default: steady_clock
+    std::function<std::uint64_t()> clockNs;     // monotonic, for durations; default: steady_clock
+    const Clock *wallClock = nullptr;           // for events; null: the system's
     double stepSeconds = 0.1;                   // aim for the longest step
     std::uint32_t chunk = 0;                    // fixed prefill chunk (tests, `logits --chunk`); 0: by measured rate
     bool contiguous = false;                    // benchmark aid, see PrepareOptions
@@ -169,12 +177,12 @@ public:
     struct Peek {
         std::uint32_t memoryTokens = 0, diskTokens = 0;
     };
-    Peek peek(std::span<const TokenId> tokens, const std::string &salt) const;
+    Peek peek(std::span<const TokenId> tokens, const std::string &salt);
 
     // Waits until every sealed block that was handed to the store is committed.
     Result<void> flush();
-    // Drops every idle block (drop KV, benchmarks).
-    void clearCache(api::EventReason reason = api::EventReason::dropped);
+    // Frees every cached block; false, and nothing changed, while a sequence runs.
+    bool clearCache(api::EventReason reason = api::EventReason::dropped);
 
     api::PoolSnapshot snapshot() const;
     api::PoolCounts counts() const;
@@ -196,8 +204,5 @@ private:
     explicit Engine(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> m_impl;
 };
-
-// The KV layout of a model with these settings.
-Result<kv::KvLayout> kvLayoutFor(const model::Model &model, const api::EngineSettings &settings);
 
 } // namespace kvilt

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine_impl.h"
+#include "engine/support/check.h"
+
+#include <algorithm>
+
+namespace kvilt {
+
+Result<StepReport> Engine::Impl::step()
+{
+    StepReport report;
+    if (interruptFlag.exchange(false, std::memory_order_relaxed)) {
+        report.interrupted = true;
+        return report;
+    }
+    tiers->takeCommitted();
+    report.worked = tiers->restoreSome(sequences, options.stepSeconds / 2);
+
+    const sched::StepDecision decision = scheduler->plan(schedulerState(), meter.cost());
+    for (SequenceId id : decision.preempt)
+        preempt(id);
+    bool admitted = false;
+    for (SequenceId id : decision.admit) {
+        if (!admit(id))
+            break; // the queue keeps its order
+        admitted = true;
+    }
+    KVILT_TRY(const backend::StepPlan plan, makePlan(decision.run));
+    if (!plan.slices.empty()) {
+        KVILT_TRY(const bool done, runPlan(plan, report));
+        report.interrupted = !done;
+    }
+    report.worked = report.worked || admitted || !decision.preempt.empty() || !plan.slices.empty();
+    if (!report.worked && std::any_of(sequences.begin(), sequences.end(), [](const auto &entry) {
+            return entry.second->stage != Sequence::Stage::finished;
+        })) {
+        failStuck();
+        report.worked = true;
+    }
+    return report;
+}
+
+sched::SchedulerState Engine::Impl::schedulerState()
+{
+    sched::SchedulerState state{.blockSize = std::uint32_t(settings.blockSize),
+                                .freeBlocks = freeBlocks(),
+                                .totalBlocks = blocks};
+    int lookups = 4; // only the head of the queue may be admitted soon
+    for (auto &[id, s] : sequences) {
+        if (s->stage == Sequence::Stage::finished)
+            continue;
+        sched::SequenceState out{.id = s->id, .arrival = id, .priority = s->request.priority,
+                                 .tokens = std::uint32_t(s->tokens.size())};
+        if (s->stage == Sequence::Stage::waiting) {
+            if (lookups-- > 0)
+                s->cachedTokens = std::uint32_t(cache->lookup(s->kvRequest()).memoryTokens);
+            out.cachedTokens = s->cachedTokens;
+        } else {
+            out.running = true;
+            out.computed = std::uint32_t(cache->computedTokens(s->id));
+            out.blocks = std::uint32_t((cache->reservedPositions(s->id) + state.blockSize - 1) / state.blockSize);
+            if (s->stage == Sequence::Stage::restoring) // holds blocks, has nothing to run yet
+                out.tokens = out.computed;
+        }
+        state.sequences.push_back(out);
+    }
+    return state;
+}
+
+std::uint32_t Engine::Impl::freeBlocks() const
+{
+    std::uint32_t least = blocks;
+    for (std::size_t g = 0; g < layout.groups.size(); ++g)
+        least = std::min(least, cache->available(GroupIndex{std::uint16_t(g)}));
+    return least;
+}
+
+void Engine::Impl::preempt(SequenceId id)
+{
+    Sequence &s = *find(id);
+    cache->release(id, api::EventReason::preempted);
+    s.restores.clear();
+    s.stage = Sequence::Stage::waiting;
+    s.stats.phase = SequencePhase::queued;
+    ++s.stats.preemptions;
+}
+
+bool Engine::Impl::admit(SequenceId id)
+{
+    Sequence &s = *find(id);
+    const kv::Request request = s.kvRequest();
+    const kv::Lookup found = cache->lookup(request);
+    if (!s.admittedBefore)
+        recordLookup(s, request, found);
+    auto allocation = cache->allocate(request, found, found.matchedTokens + 1);
+    if (!allocation)
+        return false;
+    s.stats.evictedBlocks += allocation->evictedBlocks;
+    s.restores.assign(allocation->restores.begin(), allocation->restores.end());
+    s.stage = s.restores.empty() ? Sequence::Stage::running : Sequence::Stage::restoring;
+    s.stats.phase = s.restores.empty() ? SequencePhase::prefill : SequencePhase::restoring;
+    if (!s.admittedBefore) {
+        s.stats.cachedMemory = std::uint32_t(found.memoryTokens + found.partialTokens);
+        s.stats.cachedDisk = std::uint32_t(found.diskTokens);
+        s.stats.startedNs = options.clockNs();
+        s.stats.savedSeconds = double(allocation->hitTokens) * meter.cost().prefill;
+        s.admittedBefore = true;
+    }
+    s.peakComputed = std::max(s.peakComputed, std::uint32_t(allocation->hitTokens));
+    for (const kv::CopyOrder &copy : allocation->copies)
+        tiers->copyLater(copy);
+    return true;
+}
+
+void Engine::Impl::recordLookup(Sequence &s, const kv::Request &request, const kv::Lookup &found)
+{
+    const kv::Parting parting = cache->parting(request, found);
+    LookupRecord &r = s.lookup;
+    r.matchedTokens = std::uint32_t(found.matchedTokens);
+    r.firstMissing = std::uint32_t(found.firstMissing);
+    r.reason = request.reuse ? found.reason : api::EventReason::cacheOff;
+    r.firstDifference = std::int32_t(parting.firstDifference);
+    r.cachedPath = parting.cachedPath;
+    r.pathInMemory = parting.inMemory;
+    r.pathEvicted = parting.evicted;
+    r.pathOnDisk = parting.onDisk;
+    r.wantedGhosts = std::uint32_t(found.wantedGhosts.size()) + (found.evictedAtNs != 0 ? 1 : 0);
+    r.evictedAtNs = found.evictedAtNs;
+    r.evictedFor = found.evictedFor;
+    r.evictedBy = found.evictedBy;
+    r.cachedTokensBegin = r.firstMissing;
+    constexpr std::size_t kShownNodes = 4; // enough text to recognise the place
+    for (std::size_t i = 0; i < std::min(kShownNodes, parting.cachedPath.size()); ++i) {
+        const auto info = cache->describe(parting.cachedPath[i]);
+        if (!info)
+            break;
+        if (i == 0)
+            r.cachedTokensBegin = std::uint32_t(info->firstToken);
+        r.cachedTokens.insert(r.cachedTokens.end(), info->tokens.begin(), info->tokens.end());
+    }
+}
+
+Result<backend::StepPlan> Engine::Impl::makePlan(const std::vector<sched::PlannedSlice> &run)
+{
+    backend::StepPlan plan{.slices = {}, .cancel = &interruptFlag};
+    std::vector<kv::CopyOrder> copies = tiers->takeCopies();
+    for (const sched::PlannedSlice &slice : run) {
+        Sequence *s = find(slice.id);
+        if (s == nullptr || s->stage != Sequence::Stage::running)
+            continue;
+        const std::uint32_t end = slice.first + slice.count;
+        if (!cache->reserve(s->id, end, copies))
+            continue; // another group ran short: the next decision sees it
+        std::uint32_t rows = end == s->tokens.size() ? 1 : 0;
+        if (s->request.logitsFrom >= 0 && std::int64_t(end) > s->request.logitsFrom && slice.first < s->promptTokens())
+            rows = std::min(slice.count, end - std::uint32_t(s->request.logitsFrom));
+        plan.slices.push_back({.sequence = s->id,
+                               .tokens = std::span(s->tokens).subspan(slice.first, slice.count),
+                               .source = std::nullopt,
+                               .firstPosition = std::int32_t(slice.first),
+                               .tables = cache->tables(s->id),
+                               .logitRows = rows});
+    }
+    KVILT_TRY_VOID(prepareBlocks(copies));
+    return plan;
+}
+
+Result<void> Engine::Impl::prepareBlocks(const std::vector<kv::CopyOrder> &copies)
+{
+    for (std::size_t g = 0; g < layout.groups.size(); ++g) {
+        const GroupIndex group{std::uint16_t(g)};
+        const std::uint32_t high = cache->highWater(group);
+        if (high <= reserved[g])
+            continue;
+        KVILT_TRY_VOID(program->reserveBlocks(group, high));
+        reserved[g] = high;
+    }
+    for (const kv::CopyOrder &copy : copies)
+        program->copyBlock(copy.group, copy.from, copy.to, copy.tokens);
+    return {};
+}
+
+Result<bool> Engine::Impl::runPlan(const backend::StepPlan &plan, StepReport &report)
+{
+    KVILT_TRY(const backend::Ticket ticket, program->submit(plan));
+    KVILT_TRY(const backend::StepResult result, program->collect(ticket));
+    report.seconds = result.seconds;
+    if (result.cancelled) {
+        interruptFlag.store(false, std::memory_order_relaxed);
+        return false;
+    }
+    KVILT_CHECK(result.slices.size() == plan.slices.size());
+    report.sequences = std::uint32_t(plan.slices.size());
+    for (const backend::PlanSlice &slice : plan.slices)
+        report.tokens += std::uint32_t(slice.tokens.size());
+    apply(plan, result);
+    return true;
+}
+
+void Engine::Impl::apply(const backend::StepPlan &plan, const backend::StepResult &result)
+{
+    std::uint32_t decoding = 0, prompt = 0;
+    for (const backend::PlanSlice &slice : plan.slices) {
+        const bool decodes = slice.firstPosition >= std::int32_t(find(slice.sequence)->promptTokens());
+        decoding += decodes ? 1 : 0;
+        prompt += decodes ? 0 : std::uint32_t(slice.tokens.size());
+    }
+    meter.measured(decoding, prompt, result.seconds);
+    for (std::size_t i = 0; i < plan.slices.size(); ++i)
+        applySlice(*find(plan.slices[i].sequence), plan.slices[i], result.slices[i], result.seconds);
+    tiers->storeSealed();
+}
+
+void Engine::Impl::applySlice(Sequence &s, const backend::PlanSlice &slice, const backend::SliceResult &result,
+                              double seconds)
+{
+    const auto first = std::uint32_t(slice.firstPosition), count = std::uint32_t(slice.tokens.size());
+    cache->append(s.id, slice.tokens);
+    s.countComputed(first, count, seconds);
+    const std::size_t width = slice.logitRows > 0 ? result.logits.size() / slice.logitRows : 0;
+    auto row = [&](std::uint32_t i) { return result.logits.subspan(i * width, width); };
+    if (s.request.logitSink && s.request.logitsFrom >= 0)
+        for (std::uint32_t i = 0; i < slice.logitRows; ++i)
+            if (const auto position = first + count - slice.logitRows + i;
+                std::int64_t(position) >= s.request.logitsFrom && position < s.promptTokens())
+                s.request.logitSink(std::int32_t(position), row(i));
+    if (first + count < s.tokens.size())
+        return;
+    s.takeLogits(row(slice.logitRows - 1), positionLimit(), options.clockNs());
+    if (s.stage == Sequence::Stage::finished)
+        end(s, api::EventReason::finished);
+}
+
+void Engine::Impl::end(Sequence &s, api::EventReason reason)
+{
+    s.restores.clear();
+    if (!cache->holds(s.id))
+        return;
+    tiers->storeSealed(); // before a block may be overwritten
+    cache->release(s.id, reason);
+}
+
+void Engine::Impl::failStuck()
+{
+    for (auto &[id, s] : sequences) {
+        if (s->stage == Sequence::Stage::finished)
+            continue;
+        s->finish(api::FinishReason::error, "no KV blocks are left for this chat: the others are pinned or too few; "
+                                            "unpin some or give the pool more memory");
+        end(*s, api::EventReason::dropped);
+        return;
+    }
+}
+
+void Engine::Impl::failAll(const std::string &problem)
+{
+    for (auto &[id, s] : sequences) {
+        if (s->stage == Sequence::Stage::finished)
+            continue;
+        s->finish(api::FinishReason::error, problem);
+        end(*s, api::EventReason::dropped);
+    }
+}
+
+} // namespace kvilt

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/backend/backend.h"
+#include "engine/kv/kv_cache.h"
+#include "engine/sequence.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace kvilt::store {
+class KvStore;
+}
+
+namespace kvilt {
+
+// Moves blocks between the pool and the disk: hands sealed ones to the store, reads wanted ones back. What cannot be
+// read is forgotten and computed instead; storing never fails a generation.
+class KvTiers {
+public:
+    using Sequences = std::map<std::uint64_t, std::unique_ptr<Sequence>>;
+
+    // `kvStore` may be null: nothing is stored or restored.
+    KvTiers(kv::KvCache &cache, backend::Program &program, const kv::KvLayout &layout, store::KvStore *kvStore,
+            std::function<std::uint64_t()> clockNs);
+    ~KvTiers();
+
+    Result<void> indexStored(); // what the store holds becomes findable
+    // Reads blocks for sequences in stage `restoring`, oldest first, for about `seconds`. True: something was read.
+    bool restoreSome(Sequences &sequences, double seconds);
+    void storeSealed();         // exports what was sealed and posts it to the store thread
+    void takeCommitted();       // what the store thread has committed since
+    Result<void> flush();
+    std::uint64_t bytesOnDisk() const;
+
+    // Copy orders of an allocation, done before the next plan runs.
+    void copyLater(const kv::CopyOrder &copy) { m_copies.push_back(copy); }
+    std::vector<kv::CopyOrder> takeCopies() { return std::exchange(m_copies, {}); }
+
+private:
+    enum class Read { done, failed };
+    Read restoreOne(Sequence &sequence, const kv::RestoreOrder &order);
+
+    kv::KvCache &m_cache;
+    backend::Program &m_program;
+    const kv::KvLayout &m_layout;
+    store::KvStore *m_store;
+    std::function<std::uint64_t()> m_clockNs;
+    std::vector<kv::CopyOrder> m_copies;
+    std::vector<std::byte> m_payload; // scratch
+};
+
+} // namespace kvilt
