@@ -4,6 +4,7 @@
 #include "engine/model/model.h"
 #include "engine/support/check.h"
 #include "engine/support/checked_math.h"
+#include "engine/text/chat_template.h"
 #include "engine/text/utf8.h"
 
 #include <algorithm>
@@ -78,6 +79,23 @@ Result<void> checkSettings(const api::EngineSettings &s, std::uint32_t modelCont
     return {};
 }
 
+// A template that cannot be used is no reason to refuse the model: it still completes text.
+void readTemplate(LoadedModel &loaded)
+{
+    const auto source = loaded.model->file().find<std::string_view>("tokenizer.chat_template");
+    if (!source) {
+        loaded.templateProblem = source.error().message;
+        return;
+    }
+    if (!*source)
+        return;
+    auto parsed = text::ChatTemplate::parse(**source);
+    if (parsed)
+        loaded.chatTemplate = std::make_shared<const text::ChatTemplate>(std::move(*parsed));
+    else
+        loaded.templateProblem = parsed.error().message;
+}
+
 } // namespace
 
 Result<LoadedModel> loadModel(const std::string &path)
@@ -90,13 +108,7 @@ Result<LoadedModel> loadModel(const std::string &path)
                                              " tokens, the embedding only " +
                                              std::to_string(model->description().vocabulary) + " rows");
     loaded.model = std::move(model);
-    if (const auto source = loaded.model->file().getString("tokenizer.chat_template")) {
-        auto parsed = text::ChatTemplate::parse(*source);
-        if (parsed)
-            loaded.chatTemplate = std::make_shared<const text::ChatTemplate>(std::move(*parsed));
-        else
-            loaded.templateProblem = parsed.error().message;
-    }
+    readTemplate(loaded);
     return loaded;
 }
 

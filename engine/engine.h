@@ -59,6 +59,10 @@ struct Request {
     std::string salt;                    // who may share cached blocks: part of each block's identity
     SessionId session;                   // for events and per-session accounts; 0: none
     TurnId turn;
+    MessageId branch;                    // which branch of the session this is; its KV tip is kept under it
+    // What the session held after the point where this prompt parts from it is not needed any more (edited,
+    // regenerated, ...): those blocks go first. none: leave them alone (side prompts, forks).
+    api::EventReason supersedes = api::EventReason::none;
     int priority = 0;                    // greater goes first where a policy looks at it
     bool useCache = true;                // false: neither looks up nor stores
     // What the caller knows to have changed since this session's last turn (differentModel, differentTemplate).

@@ -39,7 +39,7 @@ struct Engine::Impl {
     void recordLookup(Sequence &sequence, const kv::Request &request, const kv::Lookup &found);
     // Slices whose blocks could be reserved; copies are done.
     Result<backend::StepPlan> makePlan(const std::vector<sched::PlannedSlice> &run);
-    Result<void> prepareBlocks(const std::vector<kv::CopyOrder> &copies);
+    Result<void> reserveStorage(); // the program follows the pool's high-water mark
     Result<bool> runPlan(const backend::StepPlan &plan, StepReport &report); // false: interrupted
     void apply(const backend::StepPlan &plan, const backend::StepResult &result);
     void applySlice(Sequence &sequence, const backend::PlanSlice &slice, const backend::SliceResult &result,

@@ -14,6 +14,7 @@ Result<StepReport> Engine::Impl::step()
         return report;
     }
     tiers->takeCommitted();
+    KVILT_TRY_VOID(reserveStorage());
     report.worked = tiers->restoreSome(sequences, options.stepSeconds / 2);
 
     const sched::StepDecision decision = scheduler->plan(schedulerState(), meter.cost());
@@ -92,6 +93,7 @@ bool Engine::Impl::admit(SequenceId id)
     const kv::Lookup found = cache->lookup(request);
     if (!s.admittedBefore)
         recordLookup(s, request, found);
+    tiers->rememberRoot(s.request.salt);
     auto allocation = cache->allocate(request, found, found.matchedTokens + 1);
     if (!allocation)
         return false;
@@ -99,12 +101,15 @@ bool Engine::Impl::admit(SequenceId id)
     s.restores.assign(allocation->restores.begin(), allocation->restores.end());
     s.stage = s.restores.empty() ? Sequence::Stage::running : Sequence::Stage::restoring;
     s.stats.phase = s.restores.empty() ? SequencePhase::prefill : SequencePhase::restoring;
-    if (!s.admittedBefore) {
+    if (s.request.supersedes != api::EventReason::none && !s.lookup.cachedPath.empty())
+        cache->markDead(s.lookup.cachedPath, s.request.session, s.request.supersedes);
+    if (!s.admittedBefore || s.restoreFailed) {
+        s.restoreFailed = false;
         s.stats.cachedMemory = std::uint32_t(found.memoryTokens + found.partialTokens);
         s.stats.cachedDisk = std::uint32_t(found.diskTokens);
         s.stats.startedNs = options.clockNs();
-        s.stats.savedSeconds = double(allocation->hitTokens) * meter.cost().prefill;
         s.admittedBefore = true;
+        s.peakComputed = 0;
     }
     s.peakComputed = std::max(s.peakComputed, std::uint32_t(allocation->hitTokens));
     for (const kv::CopyOrder &copy : allocation->copies)
@@ -161,11 +166,13 @@ Result<backend::StepPlan> Engine::Impl::makePlan(const std::vector<sched::Planne
                                .tables = cache->tables(s->id),
                                .logitRows = rows});
     }
-    KVILT_TRY_VOID(prepareBlocks(copies));
+    KVILT_TRY_VOID(reserveStorage());
+    for (const kv::CopyOrder &copy : copies)
+        program->copyBlock(copy.group, copy.from, copy.to, copy.tokens);
     return plan;
 }
 
-Result<void> Engine::Impl::prepareBlocks(const std::vector<kv::CopyOrder> &copies)
+Result<void> Engine::Impl::reserveStorage()
 {
     for (std::size_t g = 0; g < layout.groups.size(); ++g) {
         const GroupIndex group{std::uint16_t(g)};
@@ -175,8 +182,6 @@ Result<void> Engine::Impl::prepareBlocks(const std::vector<kv::CopyOrder> &copie
         KVILT_TRY_VOID(program->reserveBlocks(group, high));
         reserved[g] = high;
     }
-    for (const kv::CopyOrder &copy : copies)
-        program->copyBlock(copy.group, copy.from, copy.to, copy.tokens);
     return {};
 }
 
@@ -237,6 +242,8 @@ void Engine::Impl::end(Sequence &s, api::EventReason reason)
     if (!cache->holds(s.id))
         return;
     tiers->storeSealed(); // before a block may be overwritten
+    tiers->setTip(s);
+    s.stats.savedSeconds = double(s.stats.cachedMemory + s.stats.cachedDisk) * meter.cost().prefill;
     cache->release(s.id, reason);
 }
 

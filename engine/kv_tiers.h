@@ -9,6 +9,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace kvilt::store {
@@ -26,7 +29,6 @@ public:
     // `kvStore` may be null: nothing is stored or restored.
     KvTiers(kv::KvCache &cache, backend::Program &program, const kv::KvLayout &layout, store::KvStore *kvStore,
             std::function<std::uint64_t()> clockNs);
-    ~KvTiers();
 
     Result<void> indexStored(); // what the store holds becomes findable
     // Reads blocks for sequences in stage `restoring`, oldest first, for about `seconds`. True: something was read.
@@ -35,20 +37,24 @@ public:
     void takeCommitted();       // what the store thread has committed since
     Result<void> flush();
     std::uint64_t bytesOnDisk() const;
+    void rememberRoot(const std::string &salt); // before the first block under it is sealed
+    void setTip(const Sequence &sequence);      // its branch ends here now; before its blocks are released
 
     // Copy orders of an allocation, done before the next plan runs.
     void copyLater(const kv::CopyOrder &copy) { m_copies.push_back(copy); }
     std::vector<kv::CopyOrder> takeCopies() { return std::exchange(m_copies, {}); }
 
 private:
-    enum class Read { done, failed };
-    Read restoreOne(Sequence &sequence, const kv::RestoreOrder &order);
+    void restoreFor(Sequence &sequence, std::uint64_t begin, std::uint64_t limit);
+    bool restoreOne(Sequence &sequence, const kv::RestoreOrder &order);
 
     kv::KvCache &m_cache;
     backend::Program &m_program;
     const kv::KvLayout &m_layout;
     store::KvStore *m_store;
     std::function<std::uint64_t()> m_clockNs;
+    std::string m_numerics;
+    std::set<std::string> m_salts;
     std::vector<kv::CopyOrder> m_copies;
     std::vector<std::byte> m_payload; // scratch
 };

@@ -43,6 +43,7 @@ public:
     SequenceStats stats;
     LookupRecord lookup;
     bool admittedBefore = false;
+    bool restoreFailed = false;          // since the last admission: what it counted as cached was not
     std::uint32_t peakComputed = 0;      // positions ever covered: what runs below it runs again
     std::uint32_t cachedTokens = 0;      // while waiting: what a lookup found last
     std::deque<kv::RestoreOrder> restores;

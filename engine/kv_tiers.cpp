@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/kv_tiers.h"
+
+#include "engine/store/kv_store.h"
+
+#include <algorithm>
+
+namespace kvilt {
+
+KvTiers::KvTiers(kv::KvCache &cache, backend::Program &program, const kv::KvLayout &layout, store::KvStore *kvStore,
+                 std::function<std::uint64_t()> clockNs)
+    : m_cache(cache), m_program(program), m_layout(layout), m_store(kvStore), m_clockNs(std::move(clockNs)),
+      m_numerics(program.numerics())
+{
+}
+
+Result<void> KvTiers::indexStored()
+{
+    if (m_store == nullptr)
+        return {};
+    m_store->forEach([this](const store::StoredEntry &entry) {
+        m_cache.addStored({.name = entry.key.name,
+                           .group = entry.key.group,
+                           .numerics = entry.key.numerics,
+                           .row = entry.row,
+                           .bytes = entry.bytes});
+    });
+    return {};
+}
+
+bool KvTiers::restoreSome(Sequences &sequences, double seconds)
+{
+    const std::uint64_t begin = m_clockNs();
+    const auto limit = std::uint64_t(seconds * 1e9);
+    bool worked = false;
+    for (auto &[id, s] : sequences) {
+        if (s->stage != Sequence::Stage::restoring)
+            continue;
+        if (worked && m_clockNs() - begin > limit)
+            break;
+        worked = true;
+        restoreFor(*s, begin, limit);
+    }
+    return worked;
+}
+
+void KvTiers::restoreFor(Sequence &s, std::uint64_t begin, std::uint64_t limit)
+{
+    const std::uint64_t started = m_clockNs();
+    std::vector<std::int64_t> rows;
+    do {
+        const kv::RestoreOrder order = s.restores.front();
+        if (!restoreOne(s, order)) {
+            m_cache.release(s.id, api::EventReason::corruptPayload);
+            s.restores.clear();
+            s.stage = Sequence::Stage::waiting; // looks up again: what is left, else computes
+            s.restoreFailed = true;
+            break;
+        }
+        rows.push_back(order.row);
+        s.restores.pop_front();
+        ++s.stats.restoredBlocks;
+    } while (!s.restores.empty() && m_clockNs() - begin <= limit);
+    if (s.stage == Sequence::Stage::restoring && s.restores.empty()) {
+        s.stage = Sequence::Stage::running;
+        s.stats.phase = SequencePhase::prefill;
+    }
+    s.stats.restoreSeconds += double(m_clockNs() - started) * 1e-9;
+    m_store->touch(rows);
+}
+
+bool KvTiers::restoreOne(Sequence &s, const kv::RestoreOrder &order)
+{
+    const std::uint64_t started = m_clockNs();
+    const store::PayloadKey key{order.name, order.group, m_numerics};
+    const auto first = std::size_t(order.firstToken);
+    const auto tokens = std::span<const TokenId>(s.tokens).subspan(first, m_layout.blockSize);
+    m_payload.resize(m_layout.bytesPerBlock(order.group.value));
+    const store::ReadOutcome outcome = m_store->read(order.row, key, tokens, m_payload);
+    if (outcome == store::ReadOutcome::ok && m_program.importBlock(order.group, order.block, m_payload)) {
+        m_cache.restored(s.id, order, std::uint32_t((m_clockNs() - started) / 1000));
+        return true;
+    }
+    m_cache.forgetStored(order.name, order.group, m_numerics,
+                         outcome == store::ReadOutcome::missing ? api::EventReason::evicted
+                                                                : api::EventReason::corruptPayload);
+    return false;
+}
+
+void KvTiers::storeSealed()
+{
+    std::vector<kv::SealedBlock> sealed = m_cache.takeSealed();
+    if (m_store == nullptr || !m_store->writable())
+        return;
+    for (kv::SealedBlock &block : sealed) {
+        store::NewPayload payload{.key = {block.name, block.group, m_numerics},
+                                  .parent = block.parentName,
+                                  .firstToken = block.firstToken,
+                                  .tokens = std::move(block.tokens),
+                                  .session = block.session,
+                                  .turn = block.turn};
+        payload.bytes.resize(m_layout.bytesPerBlock(block.group.value));
+        if (m_program.exportBlock(block.group, block.block, payload.bytes))
+            m_store->put(std::move(payload)); // declined: counted by the store, computed again some day
+    }
+}
+
+void KvTiers::takeCommitted()
+{
+    if (m_store == nullptr)
+        return;
+    for (const store::KvCompletion &done : m_store->takeCompletions()) {
+        const kv::StoredPayload payload{done.key.name, done.key.group, done.key.numerics, done.row, done.bytes};
+        if (done.kind == store::KvCompletion::Kind::stored)
+            m_cache.markStored(payload, done.session, done.turn);
+        else
+            m_cache.forgetStored(done.key.name, done.key.group, done.key.numerics, done.reason);
+    }
+}
+
+void KvTiers::rememberRoot(const std::string &salt)
+{
+    if (m_store != nullptr && m_store->writable() && m_salts.insert(salt).second)
+        m_store->rememberRoot(m_cache.config().identity, salt);
+}
+
+void KvTiers::setTip(const Sequence &s)
+{
+    if (m_store == nullptr || !m_store->writable() || s.request.session.value == 0 || !m_cache.holds(s.id))
+        return;
+    const std::vector<NodeId> path = m_cache.path(s.id);
+    if (!path.empty())
+        m_store->setTip(s.request.session, s.request.branch, m_cache.name(path.back()));
+}
+
+Result<void> KvTiers::flush()
+{
+    storeSealed();
+    if (m_store == nullptr)
+        return {};
+    auto result = m_store->flush();
+    takeCommitted();
+    return result;
+}
+
+std::uint64_t KvTiers::bytesOnDisk() const
+{
+    return m_store == nullptr ? 0 : m_store->stats().bytes;
+}
+
+} // namespace kvilt
