@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/chat/message_item.h"
+
+#include "ui/widgets/format.h"
+#include "ui/widgets/theme.h"
+
+#include <QFontMetricsF>
+
+#include <algorithm>
+#include <cmath>
+
+namespace kvilt::ui {
+
+namespace {
+constexpr qreal kBoxPadX = 16;
+constexpr qreal kBoxPadY = 9;
+constexpr qreal kFoldHeight = 24;
+constexpr qreal kPrefillHeight = 64;
+constexpr qreal kReceiptGap = 6;
+constexpr qreal kReceiptHeight = 24;
+constexpr qreal kStateHeight = 24;
+} // namespace
+
+MessageItem::MessageItem(api::Message message) : m_message(std::move(message)) {}
+
+void MessageItem::update(api::Message message)
+{
+    const bool grows = message.text.starts_with(m_message.text);
+    const bool same = message.text == m_message.text;
+    m_message = std::move(message);
+    m_estimateWidth = -1;
+    if (m_message.state != api::MessageState::streaming)
+        m_progress.reset();
+    if (same || !m_parsed)
+        return;
+    m_naturalWidth = -1;
+    if (grows)
+        parseTail(m_sections.empty() ? 0 : m_sections.size() - 1);
+    else
+        parse();
+}
+
+void MessageItem::append(std::string_view text)
+{
+    m_message.text += text;
+    m_estimateWidth = -1;
+    m_naturalWidth = -1;
+    if (m_parsed)
+        parseTail(m_sections.empty() ? 0 : m_sections.size() - 1);
+}
+
+void MessageItem::parse()
+{
+    m_entries.clear();
+    m_sections.clear();
+    m_parsed = true;
+    parseTail(0);
+}
+
+// Sections before the last one cannot change when text is appended; of the last one only blocks that differ are
+// made anew.
+void MessageItem::parseTail(std::size_t fromSection)
+{
+    std::vector<Section> sections;
+    if (fromUser())
+        sections.push_back({0, std::uint32_t(m_message.text.size())});
+    else
+        sections = sectionsOf(m_message.text);
+    while (fromSection > 0 && (fromSection > sections.size() || sections[fromSection - 1] != m_sections[fromSection - 1]))
+        --fromSection;
+    std::vector<Entry> old;
+    auto firstStale = std::find_if(m_entries.begin(), m_entries.end(),
+                                   [&](const Entry &entry) { return entry.section >= int(fromSection); });
+    std::move(firstStale, m_entries.end(), std::back_inserter(old));
+    m_entries.erase(firstStale, m_entries.end());
+    const std::size_t begin = m_entries.size();
+    m_sections = std::move(sections);
+    for (std::size_t s = fromSection; s < m_sections.size(); ++s)
+        appendSection(s);
+    for (std::size_t i = 0; i < old.size() && begin + i < m_entries.size(); ++i) {
+        Entry &now = m_entries[begin + i];
+        if (!old[i].layout || !now.layout || old[i].layout->block().kind != now.layout->block().kind)
+            continue;
+        old[i].layout->replace(now.layout->block());
+        now.layout = std::move(old[i].layout);
+    }
+}
+
+void MessageItem::appendSection(std::size_t section)
+{
+    const Section &s = m_sections[section];
+    const std::string_view text = std::string_view(m_message.text).substr(s.begin, s.end - s.begin);
+    if (s.thinking)
+        m_entries.push_back({nullptr, int(section), true});
+    std::vector<RichBlock> blocks = fromUser() ? plainBlocks(text, s.begin) : parseMarkdown(text, s.begin);
+    for (RichBlock &block : blocks)
+        m_entries.push_back({std::make_unique<BlockLayout>(std::move(block)), int(section), s.thinking});
+}
+
+bool MessageItem::hidden(const Entry &entry) const
+{
+    return entry.layout && entry.muted && folded(entry.section);
+}
+
+qreal MessageItem::gapBefore(std::size_t index) const
+{
+    if (index == 0)
+        return 0;
+    const Entry &entry = m_entries[index];
+    if (!entry.layout)
+        return 8;
+    const RichBlock &block = entry.layout->block();
+    if (fromUser())
+        return 0;
+    if (!m_entries[index - 1].layout)
+        return 4;
+    if (block.tight)
+        return 2;
+    if (block.kind == BlockKind::heading)
+        return 18;
+    const bool bothItems = block.indent > 0 && m_entries[index - 1].layout->block().indent > 0;
+    return bothItems ? 6 : 12;
+}
+
+qreal MessageItem::bodyWidth(qreal width) const
+{
+    return fromUser() ? std::floor(width * 0.82) - 2 * kBoxPadX : width;
+}
+
+// Before it was ever parsed: from the length of its text alone.
+qreal MessageItem::estimate(qreal width) const
+{
+    if (std::abs(m_estimateWidth - width) < 0.5)
+        return m_estimate;
+    const std::string &text = m_message.text;
+    const qreal perLine = std::max(8.0, bodyWidth(width) / 7.0);
+    qreal lines = 0;
+    std::size_t at = 0;
+    while (at <= text.size()) {
+        const std::size_t end = std::min(text.find('\n', at), text.size());
+        lines += std::max(1.0, std::ceil(qreal(end - at) / perLine));
+        at = end + 1;
+    }
+    m_estimateWidth = width;
+    m_estimate = lines * metrics::kChatLine;
+    return m_estimate;
+}
+
+qreal MessageItem::bodyHeight(const Theme &theme, qreal width) const
+{
+    if (m_message.text.empty())
+        return 0;
+    if (!m_parsed)
+        return estimate(width);
+    qreal y = 0;
+    for (std::size_t i = 0; i < m_entries.size(); ++i) {
+        if (hidden(m_entries[i]))
+            continue;
+        y += gapBefore(i) + (m_entries[i].layout ? m_entries[i].layout->height(theme, bodyWidth(width)) : kFoldHeight);
+    }
+    return y;
+}
+
+bool MessageItem::showsPrefill() const
+{
+    return !fromUser() && m_message.text.empty() && m_message.state == api::MessageState::streaming;
+}
+
+bool MessageItem::showsReceipt() const
+{
+    return !fromUser() && !showsPrefill() && (m_message.hasReceipt || m_progress.has_value());
+}
+
+QString MessageItem::stateLine() const
+{
+    switch (m_message.state) {
+    case api::MessageState::interrupted:
+        return QStringLiteral("The program ended while this was written. Continue goes on from here.");
+    case api::MessageState::stopped: return QStringLiteral("Stopped.");
+    case api::MessageState::failed:
+        return QStringLiteral("This reply could not be finished. Regenerate tries again.");
+    default: return {};
+    }
+}
+
+qreal MessageItem::tailHeight() const
+{
+    qreal y = 0;
+    if (showsPrefill())
+        y += kPrefillHeight;
+    if (!stateLine().isEmpty())
+        y += kStateHeight;
+    if (showsReceipt())
+        y += kReceiptGap + kReceiptHeight;
+    return y;
+}
+
+qreal MessageItem::height(const Theme &theme, qreal width) const
+{
+    const qreal box = fromUser() ? 2 * kBoxPadY : 0;
+    return bodyHeight(theme, width) + box + tailHeight();
+}
+
+bool MessageItem::layOut(const Theme &theme, qreal width, qreal top, qreal bottom)
+{
+    const qreal before = height(theme, width);
+    if (!m_parsed)
+        parse();
+    const qreal inner = bodyWidth(width);
+    qreal y = fromUser() ? kBoxPadY : 0;
+    for (std::size_t i = 0; i < m_entries.size(); ++i) {
+        Entry &entry = m_entries[i];
+        if (hidden(entry))
+            continue;
+        y += gapBefore(i);
+        const qreal h = entry.layout ? entry.layout->height(theme, inner) : kFoldHeight;
+        if (entry.layout && y + h >= top && y <= bottom)
+            entry.layout->layOut(theme, inner);
+        else if (entry.layout && (y + h < top - 4000 || y > bottom + 4000))
+            entry.layout->release();
+        y += entry.layout ? entry.layout->height(theme, inner) : kFoldHeight;
+    }
+    return std::abs(height(theme, width) - before) > 0.5;
+}
+
+void MessageItem::release()
+{
+    for (Entry &entry : m_entries)
+        if (entry.layout)
+            entry.layout->release();
+}
+
+void MessageItem::forget()
+{
+    release();
+    m_naturalWidth = -1;
+    m_estimateWidth = -1;
+    for (Entry &entry : m_entries)
+        if (entry.layout)
+            entry.layout->forgetHeight();
+}
+
+void MessageItem::toggleFold(int section)
+{
+    if (!m_unfolded.erase(section))
+        m_unfolded.insert(section);
+}
+
+QString MessageItem::foldText(int section) const
+{
+    const Section &s = m_sections[std::size_t(section)];
+    const std::string_view text = std::string_view(m_message.text).substr(s.begin, s.end - s.begin);
+    std::uint64_t words = 0;
+    bool inside = false;
+    for (const char c : text) {
+        const bool space = c == ' ' || c == '\n' || c == '\t';
+        words += !space && !inside ? 1u : 0u;
+        inside = !space;
+    }
+    const bool running = s.open && m_message.state == api::MessageState::streaming;
+    return (running ? QStringLiteral("Thinking, ") : QStringLiteral("Thought, ")) +
+           count(words, QStringLiteral("word"), QStringLiteral("words"));
+}
+
+// The box hugs short messages: as wide as the longest line, at most the body's width.
+QRectF MessageItem::textBox(const Theme &theme, qreal width) const
+{
+    if (!fromUser())
+        return {0, 0, width, bodyHeight(theme, width)};
+    if (m_naturalWidth < 0) {
+        const QFontMetricsF metrics(theme.font(TextSize::chat));
+        qreal widest = 8;
+        for (const Entry &entry : m_entries) {
+            const QString &text = entry.layout->block().content.text;
+            widest = std::max(widest, text.size() > 400 ? 1e6 : metrics.horizontalAdvance(text) + 2);
+        }
+        m_naturalWidth = m_parsed ? widest : -1;
+    }
+    const qreal inner = m_naturalWidth < 0 ? bodyWidth(width) : std::min(bodyWidth(width), std::ceil(m_naturalWidth));
+    const qreal boxWidth = inner + 2 * kBoxPadX;
+    return {width - boxWidth, 0, boxWidth, bodyHeight(theme, width) + 2 * kBoxPadY};
+}
+
+QRectF MessageItem::actionRow(const Theme &theme, qreal width) const
+{
+    if (fromUser()) {
+        const QRectF box = textBox(theme, width);
+        return {0, box.top() + 4, box.left() - 8, 32};
+    }
+    const qreal h = height(theme, width);
+    return showsReceipt() ? QRectF(0, h - kReceiptHeight - 4, width, 32) : QRectF(0, h, width, 32);
+}
+
+QRectF MessageItem::branchRect(const Theme &theme, qreal width) const
+{
+    if (m_message.branchCount < 2)
+        return {};
+    const QRectF row = actionRow(theme, width);
+    return {row.right() - 64, row.top(), 64, row.height()};
+}
+
+MessageItem::Hit MessageItem::hitTest(QPointF point, const Theme &theme, qreal width) const
+{
+    Hit hit;
+    const QRectF box = textBox(theme, width);
+    const qreal bodyLeft = fromUser() ? box.left() + kBoxPadX : 0;
+    qreal y = fromUser() ? kBoxPadY : 0;
+    for (std::size_t i = 0; i < m_entries.size(); ++i) {
+        const Entry &entry = m_entries[i];
+        if (hidden(entry))
+            continue;
+        y += gapBefore(i);
+        const qreal h = entry.layout ? entry.layout->height(theme, bodyWidth(width)) : kFoldHeight;
+        const bool inside = point.y() >= y && point.y() < y + h;
+        if (!entry.layout) {
+            if (inside && point.x() < 260)
+                hit.fold = entry.section;
+        } else if (entry.layout->laidOut() && (point.y() >= y || !hit.place)) {
+            const BlockLayout::Hit inner = entry.layout->hitTest(point - QPointF(bodyLeft, y));
+            if (inner.piece >= 0)
+                hit.place = TextPlace{int(i), inner.piece, inner.position};
+            hit.onText = inside && inner.onText;
+            hit.link = inside ? inner.link : QString();
+            hit.copyBlock = inside && inner.onCopy ? int(i) : -1;
+        }
+        y += h;
+    }
+    const QRectF branch = branchRect(theme, width);
+    if (branch.contains(point)) {
+        hit.branchBack = point.x() < branch.center().x();
+        hit.branchForward = !hit.branchBack;
+    } else if (showsReceipt()) {
+        const qreal h = height(theme, width);
+        hit.receipt = point.y() >= h - kReceiptHeight && point.y() < h && point.x() >= -12 && point.x() < width + 12;
+    }
+    return hit;
+}
+
+QString MessageItem::codeOf(int block) const
+{
+    const auto index = std::size_t(block);
+    return index < m_entries.size() && m_entries[index].layout ? m_entries[index].layout->block().content.text : QString();
+}
+
+TextPlace MessageItem::endPlace() const
+{
+    return {int(m_entries.size()), 0, 0};
+}
+
+QString MessageItem::textBetween(const TextPlace &from, const TextPlace &to) const
+{
+    QStringList blocks;
+    for (int b = from.block; b <= to.block && b < int(m_entries.size()); ++b) {
+        const Entry &entry = m_entries[std::size_t(b)];
+        if (!entry.layout || hidden(entry))
+            continue;
+        const RichBlock &block = entry.layout->block();
+        const bool whole = b > from.block && b < to.block;
+        if (!entry.layout->laidOut() || whole) {
+            blocks << (block.marker.isEmpty() ? QString() : block.marker + QLatin1Char(' ')) + block.content.text;
+            continue;
+        }
+        QStringList pieces;
+        for (int p = 0; p < entry.layout->pieceCount(); ++p) {
+            const TextPlace start{b, p, 0}, end{b, p, entry.layout->pieceLength(p)};
+            if (end < from || to < start)
+                continue;
+            pieces << entry.layout->pieceText(p, std::max(start, from).position, std::min(end, to).position);
+        }
+        blocks << pieces.join(block.kind == BlockKind::table ? QLatin1Char('\t') : QLatin1Char('\n'));
+    }
+    return blocks.join(fromUser() ? QStringLiteral("\n") : QStringLiteral("\n\n"));
+}
+
+std::int64_t MessageItem::byteAt(const TextPlace &place) const
+{
+    const auto index = std::size_t(place.block);
+    if (index >= m_entries.size() || !m_entries[index].layout || !m_entries[index].layout->laidOut())
+        return -1;
+    return m_entries[index].layout->byteAt(place.piece, place.position);
+}
+
+QString MessageItem::spoken() const
+{
+    QString text = (fromUser() ? QStringLiteral("You: ") : QStringLiteral("Reply: ")) +
+                   QString::fromStdString(m_message.text);
+    if (m_message.hasReceipt)
+        text += QStringLiteral(". ") + plainReceipt(receiptParts(m_message.receipt, true));
+    return text;
+}
+
+} // namespace kvilt::ui

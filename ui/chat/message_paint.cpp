@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/chat/message_item.h"
+#include "ui/widgets/icons.h"
+#include "ui/widgets/theme.h"
+
+#include <QPainter>
+
+#include <algorithm>
+
+namespace kvilt::ui {
+
+namespace {
+
+constexpr qreal kBoxPadX = 16;
+constexpr qreal kBoxPadY = 9;
+constexpr qreal kFoldHeight = 24;
+constexpr qreal kStateHeight = 24;
+constexpr qreal kReceiptGap = 6;
+constexpr qreal kReceiptHeight = 24;
+
+QColor toneColour(Tone tone, const Palette &p)
+{
+    switch (tone) {
+    case Tone::strong: return p.text;
+    case Tone::saved: return p.saved;
+    case Tone::lost: return p.lost;
+    case Tone::normal: break;
+    }
+    return p.secondary;
+}
+
+// A small square in a block's colour with the mark of its state, as in the map.
+void paintSwatch(QPainter &painter, QRectF rect, api::BlockState state)
+{
+    const QColor colour = stateColour(state);
+    painter.fillRect(rect, colour);
+    if (state == api::BlockState::shared)
+        painter.fillRect(QRectF(rect.center().x() - 0.5, rect.top() + 2, 1, rect.height() - 4), QColor(255, 255, 255, 200));
+    if (state == api::BlockState::writing)
+        painter.fillRect(QRectF(rect.center().x(), rect.top(), rect.width() / 2, rect.height()), colour.darker(135));
+}
+
+} // namespace
+
+void MessageItem::paint(QPainter &painter, QPointF origin, const Theme &theme, qreal width, const PaintState &state)
+{
+    const Palette &p = theme.palette();
+    const QRectF box = textBox(theme, width);
+    if (state.current)
+        painter.fillRect(QRectF(origin.x() - 14, origin.y(), 2, height(theme, width)), p.accent);
+    if (fromUser()) {
+        painter.setRenderHint(QPainter::Antialiasing, true);
+        painter.setPen(Qt::NoPen);
+        painter.setBrush(p.tint);
+        painter.drawRoundedRect(box.translated(origin), metrics::kMessageRadius, metrics::kMessageRadius);
+        painter.setRenderHint(QPainter::Antialiasing, false);
+    }
+    const qreal left = fromUser() ? box.left() + kBoxPadX : 0;
+    qreal y = fromUser() ? kBoxPadY : 0;
+    for (std::size_t i = 0; i < m_entries.size(); ++i) {
+        const Entry &entry = m_entries[i];
+        if (hidden(entry))
+            continue;
+        y += gapBefore(i);
+        if (!entry.layout) {
+            paintFold(painter, origin + QPointF(0, y), theme, entry.section);
+            y += kFoldHeight;
+            continue;
+        }
+        const qreal h = entry.layout->height(theme, bodyWidth(width));
+        if (entry.layout->laidOut() && y + h >= state.visibleTop && y <= state.visibleBottom) {
+            BlockLayout::PaintState inner;
+            inner.muted = entry.muted;
+            inner.copyHovered = state.copyHovered == int(i);
+            if (state.linkedBytes)
+                inner.linked = entry.layout->piecesOf(state.linkedBytes->first, state.linkedBytes->second);
+            for (int piece = 0; state.selection && piece < entry.layout->pieceCount(); ++piece) {
+                const TextPlace begin{int(i), piece, 0}, end{int(i), piece, entry.layout->pieceLength(piece)};
+                const TextPlace from = std::max(begin, state.selection->first), to = std::min(end, state.selection->second);
+                if (from < to)
+                    inner.selected.push_back({piece, from.position, to.position});
+            }
+            entry.layout->paint(painter, origin + QPointF(left, y), theme, inner);
+        }
+        y += h;
+    }
+    paintTail(painter, origin, theme, width, state);
+}
+
+void MessageItem::paintTail(QPainter &painter, QPointF origin, const Theme &theme, qreal width, const PaintState &state)
+{
+    qreal y = origin.y() + bodyHeight(theme, width) + (fromUser() ? 2 * kBoxPadY : 0);
+    if (showsPrefill()) {
+        paintPrefill(painter, {origin.x(), y}, theme, width);
+        return;
+    }
+    if (const QString line = stateLine(); !line.isEmpty()) {
+        const bool bad = m_message.state == api::MessageState::failed;
+        painter.setFont(theme.font(TextSize::secondary));
+        painter.setPen(bad ? theme.palette().lost : theme.palette().tertiary);
+        painter.drawText(QRectF(origin.x(), y, width, kStateHeight), Qt::AlignVCenter, line);
+        y += kStateHeight;
+    }
+    if (showsReceipt())
+        paintReceipt(painter, {origin.x(), y + kReceiptGap}, theme, width, state);
+    if (const QRectF branch = branchRect(theme, width); !branch.isEmpty())
+        paintBranch(painter, branch.translated(origin), theme);
+}
+
+void MessageItem::paintFold(QPainter &painter, QPointF origin, const Theme &theme, int section) const
+{
+    const Palette &p = theme.palette();
+    const qreal ratio = painter.device()->devicePixelRatioF();
+    const QString arrow = folded(section) ? QStringLiteral("chevron-right") : QStringLiteral("chevron-down");
+    painter.drawPixmap(origin + QPointF(-1, (kFoldHeight - 14) / 2), iconPixmap(arrow, p.tertiary, 14, ratio));
+    painter.setFont(theme.font(TextSize::secondary));
+    painter.setPen(p.secondary);
+    painter.drawText(QRectF(origin.x() + 20, origin.y(), 400, kFoldHeight), Qt::AlignVCenter, foldText(section));
+}
+
+void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &theme, qreal width,
+                               const PaintState &state)
+{
+    const Palette &p = theme.palette();
+    const QRectF row(origin.x() - 12, origin.y(), width + 24, kReceiptHeight);
+    if (state.inspected || state.receiptHovered) {
+        painter.setRenderHint(QPainter::Antialiasing, true);
+        painter.setPen(Qt::NoPen);
+        painter.setBrush(state.inspected ? p.selection : p.tint);
+        painter.drawRoundedRect(row, metrics::kFieldRadius, metrics::kFieldRadius);
+        painter.setRenderHint(QPainter::Antialiasing, false);
+    }
+    const auto parts = m_message.hasReceipt ? receiptParts(m_message.receipt, m_firstReply) : writingParts(*m_progress);
+    painter.drawPixmap(QPointF(origin.x(), origin.y() + (kReceiptHeight - 15) / 2),
+                       iconPixmap(QStringLiteral("receipt"), p.tertiary, 15, painter.device()->devicePixelRatioF()));
+    qreal x = origin.x() + 22;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        const bool strong = i == 0;
+        painter.setFont(theme.font(TextSize::secondary, strong ? QFont::DemiBold : QFont::Normal));
+        const QFontMetricsF metrics(painter.font());
+        if (i > 0) {
+            painter.setPen(p.tertiary);
+            painter.drawText(QRectF(x, origin.y(), 20, kReceiptHeight), Qt::AlignCenter, QStringLiteral("·"));
+            x += 20;
+        }
+        const qreal w = metrics.horizontalAdvance(parts[i].text);
+        painter.setPen(toneColour(parts[i].tone, p));
+        painter.drawText(QRectF(x, origin.y(), w + 4, kReceiptHeight), Qt::AlignVCenter, parts[i].text);
+        x += w;
+    }
+}
+
+void MessageItem::paintPrefill(QPainter &painter, QPointF origin, const Theme &theme, qreal width)
+{
+    const Palette &p = theme.palette();
+    const PrefillWords words = prefillWords(m_progress.value_or(api::update::TurnProgress{}));
+    painter.setFont(theme.font(TextSize::body, QFont::DemiBold));
+    painter.setPen(p.text);
+    painter.drawText(QRectF(origin.x(), origin.y(), width, 20), Qt::AlignVCenter, words.title);
+    painter.setFont(theme.font(TextSize::secondary));
+    painter.setPen(p.secondary);
+    painter.drawText(QRectF(origin.x(), origin.y(), width, 20), Qt::AlignRight | Qt::AlignVCenter, words.left);
+
+    const QRectF bar(origin.x(), origin.y() + 27, width, 8);
+    painter.save();
+    painter.setRenderHint(QPainter::Antialiasing, true);
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(p.tint);
+    painter.drawRoundedRect(bar, 4, 4);
+    const qreal cached = std::clamp(words.cachedShare, 0.0, 1.0) * width;
+    const qreal computed = std::clamp(words.computedShare, 0.0, 1.0) * width;
+    painter.setClipRect(QRectF(bar.left(), bar.top(), cached + computed, bar.height()));
+    painter.setBrush(stateColour(api::BlockState::writing));
+    painter.drawRoundedRect(bar, 4, 4);
+    painter.setClipRect(QRectF(bar.left(), bar.top(), cached, bar.height()));
+    painter.setBrush(stateColour(api::BlockState::shared));
+    painter.drawRoundedRect(bar, 4, 4);
+    painter.restore();
+
+    const qreal y = origin.y() + 43;
+    qreal x = origin.x();
+    const auto word = [&](const QString &text, QFont::Weight weight, const QColor &colour) {
+        painter.setFont(theme.font(TextSize::secondary, weight));
+        const qreal w = QFontMetricsF(painter.font()).horizontalAdvance(text);
+        painter.setPen(colour);
+        painter.drawText(QRectF(x, y, w + 4, 18), Qt::AlignVCenter, text);
+        x += w + 16;
+    };
+    if (words.total.isEmpty())
+        return;
+    word(words.total, QFont::DemiBold, p.text);
+    paintSwatch(painter, {x, y + 4, 10, 10}, api::BlockState::shared);
+    x += 17;
+    word(words.cached, QFont::Normal, p.secondary);
+    paintSwatch(painter, {x, y + 4, 10, 10}, api::BlockState::writing);
+    x += 17;
+    word(words.computed, QFont::Normal, p.secondary);
+}
+
+void MessageItem::paintBranch(QPainter &painter, const QRectF &rect, const Theme &theme) const
+{
+    const Palette &p = theme.palette();
+    const qreal ratio = painter.device()->devicePixelRatioF();
+    const qreal y = rect.center().y() - 7;
+    painter.drawPixmap(QPointF(rect.left(), y), iconPixmap(QStringLiteral("chevron-left"), p.secondary, 14, ratio));
+    painter.drawPixmap(QPointF(rect.right() - 14, y), iconPixmap(QStringLiteral("chevron-right"), p.secondary, 14, ratio));
+    painter.setFont(theme.font(TextSize::secondary));
+    painter.setPen(p.secondary);
+    painter.drawText(rect, Qt::AlignCenter,
+                     QStringLiteral("%1/%2").arg(m_message.branchIndex + 1).arg(m_message.branchCount));
+}
+
+} // namespace kvilt::ui
