@@ -62,6 +62,7 @@ struct TurnReceipt {
     std::uint32_t restoredBlocks = 0;
     std::uint32_t evictedBlocks = 0;
     FinishReason finish = FinishReason::stop;
+    MessageId contextStart;                // the first message of its prompt after those dropped; 0: none dropped
     MissReport miss;
 };
 

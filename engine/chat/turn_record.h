@@ -6,6 +6,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace kvilt::text {
 class Tokenizer;
@@ -15,7 +16,8 @@ namespace kvilt::chat {
 
 // The lookup of a turn in words a person can check: both texts around the first difference, the cause, the cost.
 api::MissReport explainLookup(const LookupRecord &lookup, std::span<const TokenId> prompt,
-                              const text::Tokenizer &tokenizer, double prefillTokensPerSecond);
+                              const text::Tokenizer &tokenizer, double prefillTokensPerSecond,
+                              std::uint32_t blockSize);
 
 // prompt = fromMemory + fromDisk + computed.
 api::TurnReceipt makeReceipt(TurnId turn, const SequenceStats &stats, api::FinishReason finish, api::MissReport miss);

@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace kvilt::chat {
@@ -38,6 +39,10 @@ struct TurnRequest {
     std::string continuedText;           // Continue: the reply so far, and its ids (they stand in the prompt)
     std::vector<TokenId> continuedIds;
     std::string salt;
+    MessageId branch;                    // see branchOf()
+    MessageId contextStart;              // first message in the prompt after those dropped; 0: nothing was dropped
+    api::EventReason supersedes = api::EventReason::edited; // what this session's former prompt held beyond the parting
+    api::EventReason knownChange = api::EventReason::none;  // see Request
     bool useCache = true;
     std::uint32_t logprobs = 0;
 };
