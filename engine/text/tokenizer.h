@@ -4,6 +4,8 @@
 #include "engine/api/ids.h"
 #include "engine/support/error.h"
 #include "engine/text/byte_range.h"
+#include "engine/text/merge.h"
+#include "engine/text/special_scan.h"
 #include "engine/text/vocabulary.h"
 
 #include <array>
@@ -72,7 +74,7 @@ public:
     std::string_view piece(TokenId id) const { return m_vocabulary.piece(id); }
     PieceType pieceType(TokenId id) const { return m_vocabulary.type(id); }
     // Control and unknown tokens: what a reader of the chat should not see.
-    bool isControl(TokenId id) const;
+    bool isControl(TokenId id) const { return m_vocabulary.isControl(id); }
     // Ends a generation: EOS, end of turn, end of message and their kin.
     bool isEndOfGeneration(TokenId id) const;
 
@@ -93,17 +95,22 @@ public:
 protected:
     Tokenizer(Vocabulary vocabulary, const std::array<std::uint8_t, 32> &identity);
 
-    // A stretch of text without special tokens. `atStart`: nothing or a special token stands before it.
+    // A stretch of text between special tokens or the text's ends.
     struct Stretch {
         std::string_view text;
         std::uint32_t offset = 0; // of its first byte in the whole text
-        bool atStart = false;
     };
-    virtual void encodeStretch(const Stretch &stretch, Encoding &out) const = 0;
+    virtual Result<void> encodeStretch(const Stretch &stretch, MergeScratch &scratch, Encoding &out) const = 0;
     const Vocabulary &vocabulary() const { return m_vocabulary; }
+    // The bytes have no piece of their own: each becomes its byte token, or all together the unknown token.
+    void appendBytes(std::string_view bytes, std::uint32_t offset, Encoding &out) const;
 
 private:
+    Result<void> encodeInto(std::string_view text, std::span<const ByteRange> guarded, const EncodeOptions &options,
+                            Encoding &out) const;
+
     Vocabulary m_vocabulary;
+    SpecialScan m_specials;
     std::array<std::uint8_t, 32> m_identity;
 };
 
