@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/chat/chat_view.h"
+
+#include "ui/chat/link_popover.h"
+#include "ui/chat/message_actions.h"
+#include "ui/chat/message_editor.h"
+#include "ui/widgets/theme.h"
+
+#include <QPainter>
+#include <QPaintEvent>
+#include <QScrollBar>
+
+#include <algorithm>
+#include <cmath>
+
+namespace kvilt::ui {
+
+namespace {
+constexpr qreal kAhead = 600; // laid out beyond the screen, so that scrolling shows no estimate
+} // namespace
+
+ChatView::ChatView(Workbench &workbench, QWidget *parent) : QAbstractScrollArea(parent), m_workbench(workbench)
+{
+    setAccessibleName(tr("Conversation"));
+    setFrameShape(QFrame::NoFrame);
+    setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    setFocusPolicy(Qt::StrongFocus);
+    viewport()->setMouseTracking(true);
+    verticalScrollBar()->setSingleStep(metrics::kChatLine);
+    m_tops = {metrics::kPageMargin};
+    m_actions = new MessageActions(workbench.theme(), viewport());
+    connect(m_actions, &MessageActions::triggered, this, [this](const QString &action) {
+        runAction(action, m_hovered >= 0 ? m_hovered : m_current);
+    });
+    connect(&workbench, &Workbench::sessionOpened, this, &ChatView::openSession);
+    connect(&workbench, &Workbench::messageAdded, this, [this](const api::update::MessageAdded &added) {
+        if (added.session == m_session)
+            addMessage(added.message);
+    });
+    connect(&workbench, &Workbench::textAppended, this, &ChatView::appendText);
+    connect(&workbench, &Workbench::turnProgressed, this, &ChatView::showProgress);
+    connect(&workbench, &Workbench::turnFinished, this, &ChatView::finishTurn);
+    connect(&workbench, &Workbench::inspectorWanted, this, &ChatView::setInspected);
+    connect(&workbench, &Workbench::spansArrived, this, [this](const api::update::MessageSpans &spans) {
+        if (const int index = indexOf(spans.message); index >= 0 && spans.session == m_session) {
+            m_items[std::size_t(index)]->setSpans(spans.spans);
+            viewport()->update();
+        }
+    });
+    connect(&workbench.hover(), &HoverLink::targetChanged, this, &ChatView::linkTargetChanged);
+    connect(&workbench.theme(), &Theme::changed, this, &ChatView::themeChanged);
+}
+
+ChatView::~ChatView() = default;
+
+const api::Message *ChatView::message(int index) const
+{
+    return index >= 0 && index < messageCount() ? &m_items[std::size_t(index)]->message() : nullptr;
+}
+
+int ChatView::indexOf(MessageId id) const
+{
+    for (int i = messageCount(); i-- > 0;)
+        if (m_items[std::size_t(i)]->message().id == id)
+            return i;
+    return -1;
+}
+
+MessageId ChatView::lastReply() const
+{
+    for (int i = messageCount(); i-- > 0;)
+        if (message(i)->role == api::Role::assistant)
+            return message(i)->id;
+    return {};
+}
+
+void ChatView::truncate(std::size_t size)
+{
+    if (size >= m_items.size())
+        return;
+    m_items.resize(size);
+    m_heights.resize(size);
+    m_tops.resize(size + 1);
+    m_hovered = m_current = m_copyItem = m_receiptHovered = -1;
+    m_hasSelection = false;
+    m_actions->hide();
+    if (m_editor)
+        m_editor->hide();
+}
+
+// The same chat again (a branch was switched, a message deleted) keeps the common beginning and the place.
+void ChatView::openSession(const api::update::SessionOpened &opened)
+{
+    const auto &messages = opened.conversation.messages;
+    std::size_t same = 0;
+    if (opened.conversation.id == m_session) {
+        while (same < messages.size() && same < m_items.size() && messages[same].id == m_items[same]->message().id) {
+            m_items[same]->update(messages[same]);
+            ++same;
+        }
+        truncate(same);
+    } else {
+        truncate(0);
+        m_follow = true;
+        m_spansAsked.clear();
+        m_inspected = {};
+    }
+    m_session = opened.conversation.id;
+    for (; same < messages.size(); ++same) {
+        m_items.push_back(std::make_unique<MessageItem>(messages[same]));
+        m_heights.push_back(0);
+        m_tops.push_back(0);
+    }
+    markFirstReply();
+    measureFrom(0);
+    updateScrollRange();
+    if (m_follow)
+        scrollToEnd();
+    viewport()->update();
+    emit emptyChanged(m_items.empty());
+}
+
+// A message whose parent stands in the middle begins another branch: what followed the parent leaves the screen.
+void ChatView::addMessage(const api::Message &message)
+{
+    if (const int known = indexOf(message.id); known >= 0) {
+        m_items[std::size_t(known)]->update(message);
+        itemChanged(known);
+        return;
+    }
+    const int parent = message.parent.value == 0 ? -1 : indexOf(message.parent);
+    if (message.parent.value == 0 || parent >= 0)
+        truncate(std::size_t(parent + 1));
+    m_items.push_back(std::make_unique<MessageItem>(message));
+    m_heights.push_back(0);
+    m_tops.push_back(0);
+    markFirstReply();
+    if (message.role == api::Role::user)
+        m_follow = true;
+    itemChanged(messageCount() - 1);
+    emit emptyChanged(false);
+}
+
+void ChatView::markFirstReply()
+{
+    bool first = true;
+    for (const auto &item : m_items) {
+        const bool reply = item->message().role == api::Role::assistant;
+        item->setFirstReply(reply && first);
+        first = first && !reply;
+    }
+}
+
+void ChatView::appendText(const api::update::TextAppended &appended)
+{
+    if (appended.session != m_session)
+        return;
+    if (const int index = indexOf(appended.message); index >= 0) {
+        m_items[std::size_t(index)]->append(appended.text);
+        itemChanged(index);
+    }
+}
+
+void ChatView::showProgress(const api::update::TurnProgress &progress)
+{
+    if (progress.session != m_session)
+        return;
+    if (const int index = indexOf(progress.message); index >= 0) {
+        m_items[std::size_t(index)]->setProgress(progress);
+        itemChanged(index);
+    }
+}
+
+void ChatView::finishTurn(const api::update::TurnFinished &finished)
+{
+    if (finished.session == m_session)
+        addMessage(finished.message);
+}
+
+void ChatView::setInspected(TurnId turn)
+{
+    m_inspected = turn;
+    viewport()->update();
+}
+
+void ChatView::itemChanged(int index)
+{
+    measureFrom(std::size_t(index));
+    layOutVisible();
+    updateScrollRange();
+    if (m_follow)
+        scrollToEnd();
+    viewport()->update(QRect(0, int(m_tops[std::size_t(index)] - m_scroll) - 4, viewport()->width(), 1 << 20));
+    placeOverlays();
+}
+
+qreal ChatView::columnWidth() const
+{
+    return std::max(200, std::min(metrics::kColumnWidth, viewport()->width() - 2 * metrics::kPageMargin));
+}
+
+qreal ChatView::columnLeft() const
+{
+    return std::floor((viewport()->width() - columnWidth()) / 2);
+}
+
+qreal ChatView::gapAfter(std::size_t index) const
+{
+    return m_items[index]->fromUser() ? 24 : 20;
+}
+
+void ChatView::measureFrom(std::size_t index)
+{
+    const Theme &theme = m_workbench.theme();
+    const qreal width = columnWidth();
+    if (index == 0)
+        m_tops[0] = metrics::kPageMargin;
+    for (std::size_t i = index; i < m_items.size(); ++i) {
+        m_heights[i] = m_items[i]->height(theme, width);
+        if (m_editor && m_editor->isVisible() && m_editor->message() == m_items[i]->message().id)
+            m_heights[i] = m_editor->wantedHeight();
+        m_tops[i + 1] = m_tops[i] + m_heights[i] + gapAfter(i);
+    }
+}
+
+void ChatView::updateScrollRange()
+{
+    const qreal end = m_tops.back() + 8;
+    const int page = viewport()->height();
+    m_settling = true;
+    verticalScrollBar()->setPageStep(page);
+    verticalScrollBar()->setRange(0, std::max(0, int(std::ceil(end)) - page));
+    m_settling = false;
+}
+
+int ChatView::itemAt(qreal y) const
+{
+    if (m_items.empty())
+        return -1;
+    const auto it = std::upper_bound(m_tops.begin(), m_tops.end() - 1, y);
+    return std::clamp(int(it - m_tops.begin()) - 1, 0, messageCount() - 1);
+}
+
+// Lays out what is on the screen and a little beyond. When an item above turns out taller or shorter than estimated,
+// the scroll position moves with it, so that what is read stays where it is.
+void ChatView::layOutVisible()
+{
+    if (m_items.empty())
+        return;
+    const Theme &theme = m_workbench.theme();
+    const qreal width = columnWidth();
+    for (int pass = 0; pass < 4; ++pass) {
+        const qreal top = m_scroll - kAhead, bottom = m_scroll + viewport()->height() + kAhead;
+        bool changed = false;
+        for (int i = std::max(itemAt(top), 0); i < messageCount() && m_tops[std::size_t(i)] < bottom; ++i) {
+            const auto index = std::size_t(i);
+            const qreal itemTop = m_tops[index];
+            if (!m_items[index]->layOut(theme, width, top - itemTop, bottom - itemTop))
+                continue;
+            const qreal before = m_heights[index];
+            measureFrom(index);
+            changed = true;
+            if (itemTop + before <= m_scroll && !m_follow) {
+                m_scroll += m_heights[index] - before;
+                updateScrollRange();
+                setScroll(m_scroll);
+            }
+        }
+        if (!changed)
+            break;
+        updateScrollRange();
+        if (m_follow)
+            setScroll(verticalScrollBar()->maximum());
+    }
+    const int first = itemAt(m_scroll - 3000), last = itemAt(m_scroll + viewport()->height() + 3000);
+    for (int i = 0; i < messageCount(); ++i)
+        if (i < first || i > last)
+            m_items[std::size_t(i)]->release();
+}
+
+int ChatView::laidOutItems() const
+{
+    const qreal bottom = m_scroll + viewport()->height();
+    return int(std::count_if(m_tops.begin(), m_tops.end() - 1,
+                             [&](qreal top) { return top >= m_scroll - 3000 && top <= bottom + 3000; }));
+}
+
+void ChatView::setScroll(qreal value)
+{
+    m_settling = true;
+    m_scroll = std::clamp(value, 0.0, qreal(verticalScrollBar()->maximum()));
+    verticalScrollBar()->setValue(int(std::lround(m_scroll)));
+    m_scroll = verticalScrollBar()->value();
+    m_settling = false;
+}
+
+void ChatView::scrollToEnd()
+{
+    m_follow = true;
+    setScroll(verticalScrollBar()->maximum());
+    layOutVisible();
+    updateScrollRange();
+    setScroll(verticalScrollBar()->maximum());
+    viewport()->update();
+    placeOverlays();
+}
+
+void ChatView::scrollToMessage(MessageId id)
+{
+    const int index = indexOf(id);
+    if (index < 0)
+        return;
+    m_follow = false;
+    setScroll(m_tops[std::size_t(index)] - metrics::kPageMargin);
+    layOutVisible();
+    setScroll(m_tops[std::size_t(index)] - metrics::kPageMargin);
+    setCurrent(index);
+}
+
+void ChatView::scrollContentsBy(int, int)
+{
+    if (m_settling)
+        return;
+    m_scroll = verticalScrollBar()->value();
+    m_follow = m_scroll >= verticalScrollBar()->maximum() - 4;
+    layOutVisible();
+    viewport()->update();
+    placeOverlays();
+}
+
+void ChatView::resizeEvent(QResizeEvent *)
+{
+    const int anchor = itemAt(m_scroll);
+    const qreal into = anchor >= 0 ? m_scroll - m_tops[std::size_t(anchor)] : 0;
+    measureFrom(0);
+    updateScrollRange();
+    if (m_follow)
+        scrollToEnd();
+    else if (anchor >= 0)
+        setScroll(m_tops[std::size_t(anchor)] + into);
+    layOutVisible();
+    placeOverlays();
+}
+
+void ChatView::themeChanged()
+{
+    for (const auto &item : m_items)
+        item->forget();
+    measureFrom(0);
+    layOutVisible();
+    updateScrollRange();
+    viewport()->update();
+}
+
+QRect ChatView::itemRect(int index) const
+{
+    const auto i = std::size_t(index);
+    return QRectF(columnLeft(), m_tops[i] - m_scroll, columnWidth(), m_heights[i]).toAlignedRect();
+}
+
+void ChatView::placeOverlays()
+{
+    if (m_editor && m_editor->isVisible()) {
+        if (const int index = indexOf(m_editor->message()); index >= 0)
+            m_editor->setGeometry(itemRect(index));
+    }
+    if (m_actions->isVisible())
+        showActions(m_hovered >= 0 ? m_hovered : m_current);
+}
+
+void ChatView::paintEvent(QPaintEvent *event)
+{
+    const Theme &theme = m_workbench.theme();
+    QPainter painter(viewport());
+    painter.fillRect(event->rect(), theme.palette().surface);
+    painter.setClipRect(event->rect());
+    const qreal width = columnWidth();
+    for (int i = std::max(itemAt(m_scroll + event->rect().top()), 0); i < messageCount(); ++i) {
+        const auto index = std::size_t(i);
+        const qreal y = m_tops[index] - m_scroll;
+        if (y > event->rect().bottom())
+            break;
+        MessageItem &item = *m_items[index];
+        if (m_editor && m_editor->isVisible() && m_editor->message() == item.message().id)
+            continue;
+        MessageItem::PaintState state;
+        state.selection = selectionIn(i);
+        state.linkedBytes = linkedBytes(item);
+        state.copyHovered = m_copyItem == i ? m_copyBlock : -1;
+        state.current = m_current == i && hasFocus();
+        state.inspected = m_inspected.value != 0 && item.message().hasReceipt && item.message().receipt.turn == m_inspected;
+        state.receiptHovered = m_receiptHovered == i;
+        state.visibleTop = event->rect().top() - y;
+        state.visibleBottom = event->rect().bottom() - y;
+        item.paint(painter, {columnLeft(), y}, theme, width, state);
+    }
+}
+
+} // namespace kvilt::ui

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "engine/api/conversation.h"
+
+#include <QFrame>
+
+#include <vector>
+
+class QLabel;
+class QToolButton;
+
+namespace kvilt::ui {
+
+class Theme;
+
+// The row of buttons beside the message under the pointer (or reached by keyboard): copy, edit, regenerate,
+// continue, branches, pin, delete. One row serves the whole chat.
+class MessageActions : public QFrame {
+    Q_OBJECT
+public:
+    explicit MessageActions(Theme &theme, QWidget *parent = nullptr);
+    void showFor(const api::Message &message, bool busy);
+
+signals:
+    void triggered(const QString &action); // copy, edit, regenerate, continue, back, forward, pin, delete
+
+private:
+    QToolButton *add(const QString &action, const QString &iconName, const QString &name);
+    void recolour();
+
+    Theme &m_theme;
+    std::vector<std::pair<QToolButton *, QString>> m_buttons;
+    QToolButton *m_edit = nullptr, *m_regenerate = nullptr, *m_continue = nullptr, *m_back = nullptr,
+                *m_forward = nullptr, *m_pin = nullptr, *m_delete = nullptr;
+    QLabel *m_branch = nullptr;
+};
+
+} // namespace kvilt::ui
