@@ -55,6 +55,7 @@ struct AttentionCut {
     std::uint32_t tileTokens = 1;
     std::uint32_t tiles = 1;           // query tiles a KV head
     std::uint32_t firstSplit = 0;      // splits before it are outside every query's window
+    std::uint32_t splits = 1;          // from firstSplit to the last query's position
     std::uint32_t rangesPerTile = 1;
     std::uint32_t units = 0;           // kv heads * tiles * rangesPerTile
 };

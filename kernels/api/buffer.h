@@ -31,11 +31,13 @@ private:
     {
         std::swap(m_data, other.m_data);
         std::swap(m_size, other.m_size);
+        std::swap(m_base, other.m_base);
         std::swap(m_mapped, other.m_mapped);
     }
 
     std::byte *m_data = nullptr;
     std::size_t m_size = 0;
+    void *m_base = nullptr;
     std::size_t m_mapped = 0;
 };
 

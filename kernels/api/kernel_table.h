@@ -60,10 +60,11 @@ struct KernelTable {
     // cut.rangesPerTile == 1, and then the unit writes args.out. `scratch`: one a thread.
     void (*attentionUnit)(const AttentionArgs &args, const AttentionCut &cut, std::uint32_t unit, float *partials,
                           std::byte *scratch) noexcept;
-    // After all units of tile `tile` (an index in [0, kv heads * tiles)) ran: joins their partials into args.out.
+    // After all units of tile `tile` (an index in [0, kv heads * tiles)) ran: joins their partials (which it overwrites)
+    // into args.out.
     // Nothing to do when cut.rangesPerTile == 1.
     void (*mergeAttention)(const AttentionArgs &args, const AttentionCut &cut, std::uint32_t tile,
-                           const float *partials) noexcept;
+                           float *partials) noexcept;
 
     // --- probes of the machine (see probe.h)
     std::uint64_t (*readMemory)(const std::byte *data, std::size_t bytes) noexcept; // bytes: a multiple of 1024

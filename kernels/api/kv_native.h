@@ -7,10 +7,10 @@
 // How the CPU keeps K and V of one layer in a block. A block is a run of 16-token tiles, so its size is a multiple
 // of 16. Per head and tile, heads outermost:
 //   K: f32, f16, bf16, fp8 [dim][16 tokens]; q8 int8 [dim/4][16][4]; q4 nibbles [dim/8][16][4], low nibble first
-//   V: [16 tokens][dim], q4 two neighbours a byte, low nibble first
+//   V: [16 tokens][dim]; q4 per 32 dims 16 bytes, the first 16 dims in the low nibbles
 //   q8, q4: then the f16 scales [dim/32][16 tokens]
 // The canonical (stored) form is [token][head][dim], quantised types per 32 elements an f16 scale, then the
-// integers. Both forms have the same size, and converting is a pure permutation.
+// integers (q4 as in V). Both forms have the same size, and converting is a pure permutation.
 namespace kvilt::kernels {
 
 inline constexpr std::uint32_t kTileTokens = 16;
@@ -20,7 +20,7 @@ enum class KvElement : std::uint8_t { f32, f16, bf16, q8, q4, fp8 };
 struct KvShape {
     KvElement type = KvElement::f16;
     std::uint32_t heads = 0;
-    std::uint32_t dim = 0;       // a multiple of 32 for q8 and q4; of 4 otherwise
+    std::uint32_t dim = 0;       // a multiple of 32 for q8 and q4; of 16 otherwise
     std::uint32_t blockSize = 0; // tokens, a multiple of 16
 };
 

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading packed panels (layout/panel_layout.h) and multiplying tiles of them. A K tile of the KV cache is a panel
+// too: 16 tokens are its rows.
+
+// --- float panels: [column][16 rows]
+struct ElementF32 {
+    static constexpr std::size_t kBytes = 4;
+    static KVILT_INLINE F32x16 load16(const std::byte *p) { return loadF32(p); }
+    static KVILT_INLINE void store16(std::byte *p, F32x16 x) { storeF32(p, x); }
+};
+struct ElementF16 {
+    static constexpr std::size_t kBytes = 2;
+    static KVILT_INLINE F32x16 load16(const std::byte *p) { return loadF16(p); }
+    static KVILT_INLINE void store16(std::byte *p, F32x16 x) { storeF16(p, x); }
+};
+struct ElementBf16 {
+    static constexpr std::size_t kBytes = 2;
+    static KVILT_INLINE F32x16 load16(const std::byte *p) { return loadBf16(p); }
+    static KVILT_INLINE void store16(std::byte *p, F32x16 x) { storeBf16(p, x); }
+};
+
+// sums[t][p] = sum over k ascending of panel p's column k times x[t * ldx + k]: one FMA a column, one accumulator an
+// output, whatever kTokens and kPanels are.
+template <typename Element, int kTokens, int kPanels>
+KVILT_INLINE void floatTile(const std::byte *const *panels, const float *x, std::size_t ldx, std::uint32_t cols,
+                            F32x16 (&sums)[kTokens][kPanels])
+{
+    const std::byte *at[kPanels];
+    KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+        at[p] = panels[p];
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+            sums[t][p] = zero();
+    for (std::uint32_t k = 0; k < cols; ++k) {
+        F32x16 column[kPanels];
+        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+            column[p] = Element::load16(at[p] + std::size_t(k) * 16 * Element::kBytes);
+        KVILT_UNROLL for (int t = 0; t < kTokens; ++t) {
+            const F32x16 value = set1(x[t * ldx + k]);
+            KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+                sums[t][p] = fma(column[p], value, sums[t][p]);
+        }
+    }
+}
+
+// --- quantised panels, 32 columns at a time
+template <WeightType kType>
+struct DotFor {
+    static constexpr PanelFormat kFormat = panelFormat(kType);
+    using Type = UnsignedDot<(16 << kFormat.highBits) - 1>;
+};
+template <>
+struct DotFor<WeightType::Q8_0> {
+    using Type = SignedDot;
+};
+
+// Codes and scales of one panel. begin(b) moves to columns 32 b .. 32 b + 31; pair(p) gives quads 2p and 2p + 1 of
+// them; scale and minimum are those of the group, `half` counts groups of 16.
+template <WeightType kType>
+class PanelDecoder {
+public:
+    static constexpr PanelFormat kFormat = panelFormat(kType);
+    using Dot = typename DotFor<kType>::Type;
+    using Operand = typename Dot::Operand;
+
+    KVILT_INLINE PanelDecoder(const std::byte *panel, std::uint32_t cols) : m_panel(panel), m_layout(kFormat, cols) {}
+
+    KVILT_INLINE void begin(std::size_t block)
+    {
+        m_block = block;
+        m_low = m_panel + m_layout.low + block * 64 * kFormat.lowBits;
+        if constexpr (kFormat.highBits > 0) {
+            const std::byte *high = m_panel + m_layout.high + block * 64 * kFormat.highBits;
+            KVILT_UNROLL for (std::uint32_t i = 0; i < kFormat.highBits; ++i)
+                m_high[i] = loadCodes(high + 64 * i);
+        }
+    }
+
+    KVILT_INLINE void codes(int p, Codes &first, Codes &second) const
+    {
+        if constexpr (kFormat.lowBits == 8) {
+            first = loadCodes(m_low + 128 * p);
+            second = loadCodes(m_low + 128 * p + 64);
+        } else {
+            const Codes packed = loadCodes(m_low + 64 * p);
+            first = withHigh(lowNibbles(packed), 2 * p);
+            second = withHigh(highNibbles(packed), 2 * p + 1);
+        }
+    }
+    KVILT_INLINE void pair(int p, Operand &first, Operand &second) const
+    {
+        Codes a, b;
+        codes(p, a, b);
+        first = Dot::operand(a);
+        second = Dot::operand(b);
+    }
+
+    KVILT_INLINE F32x16 scale(std::size_t half) const
+    {
+        if constexpr (!kFormat.superBlocks) {
+            return loadF16(m_panel + m_layout.scales + 32 * m_block);
+        } else {
+            const std::byte *sub = superBlock() + (kFormat.mins ? 64 : 32) + 16 * group(half);
+            return mul(loadF16(superBlock()), kFormat.mins ? loadU8(sub) : loadI8(sub));
+        }
+    }
+    KVILT_INLINE F32x16 minimum(std::size_t half) const
+    {
+        if constexpr (!kFormat.superBlocks) {
+            return loadF16(m_panel + m_layout.mins + 32 * m_block);
+        } else {
+            const std::byte *sub = superBlock() + 64 + 16 * (256 / kFormat.group + group(half));
+            return negate(mul(loadF16(superBlock() + 32), loadU8(sub)));
+        }
+    }
+
+private:
+    KVILT_INLINE Codes withHigh(Codes low, int quad) const
+    {
+        if constexpr (kFormat.highBits == 0)
+            return low;
+        else if constexpr (kFormat.highBits == 1)
+            return bitwiseOr(low, planeBit(m_high[0], quad));
+        else
+            return bitwiseOr(low, planeBits2(m_high[quad / 4], quad % 4));
+    }
+    KVILT_INLINE const std::byte *superBlock() const
+    {
+        return m_panel + m_layout.scales + m_block / 8 * superScaleBytes(kFormat);
+    }
+    KVILT_INLINE std::size_t group(std::size_t half) const
+    {
+        return kFormat.group == 32 ? m_block % 8 : 2 * (m_block % 8) + half;
+    }
+
+    const std::byte *m_panel;
+    PanelLayout m_layout;
+    std::size_t m_block = 0;
+    const std::byte *m_low = nullptr;
+    Codes m_high[kFormat.highBits > 0 ? kFormat.highBits : 1];
+};
+
+// A panel decoded once for many tokens: a byte a code, in the order of the quads, then float scales, float minima.
+template <typename Dot_, std::uint32_t kGroup, bool kMins, std::uint32_t kOffset>
+class ScratchDecoder {
+public:
+    static constexpr PanelFormat kFormat{.lowBits = 8, .offset = kOffset, .group = kGroup, .mins = kMins};
+    using Dot = Dot_;
+    using Operand = typename Dot::Operand;
+
+    KVILT_INLINE ScratchDecoder(const std::byte *scratch, std::uint32_t cols)
+        : m_codes(scratch), m_scales(scratch + std::size_t(cols) * 16), m_mins(m_scales + std::size_t(cols) / kGroup * 64)
+    {
+    }
+    KVILT_INLINE void begin(std::size_t block) { m_block = block; }
+    KVILT_INLINE void pair(int p, Operand &first, Operand &second) const
+    {
+        const std::byte *at = m_codes + m_block * 512 + 128 * p;
+        first = Dot::operand(loadCodes(at));
+        second = Dot::operand(loadCodes(at + 64));
+    }
+    KVILT_INLINE F32x16 scale(std::size_t half) const { return loadF32(m_scales + 64 * (m_block * (32 / kGroup) + half)); }
+    KVILT_INLINE F32x16 minimum(std::size_t half) const { return loadF32(m_mins + 64 * (m_block * (32 / kGroup) + half)); }
+
+private:
+    const std::byte *m_codes;
+    const std::byte *m_scales;
+    const std::byte *m_mins;
+    std::size_t m_block = 0;
+};
+
+// Activation rows as the tile reads them.
+struct QuantRows {
+    const std::byte *first;
+    std::size_t stride;
+    ActivationLayout layout;
+
+    KVILT_INLINE const std::byte *quants(int t, std::size_t block) const
+    {
+        return first + t * stride + layout.quants + block * 32;
+    }
+    KVILT_INLINE float scale(int t, std::size_t block) const { return floatAt(t, layout.scales, block); }
+    KVILT_INLINE float scaledSum(int t, std::size_t block) const { return floatAt(t, layout.scaledSums, block); }
+    KVILT_INLINE std::int32_t sum(int t, std::size_t block, std::size_t half, std::uint32_t group) const
+    {
+        return group == 32 ? intAt(t, layout.sums32, block) : intAt(t, layout.sums16, 2 * block + half);
+    }
+
+private:
+    KVILT_INLINE float floatAt(int t, std::size_t offset, std::size_t i) const
+    {
+        return reinterpret_cast<const float *>(first + t * stride + offset)[i];
+    }
+    KVILT_INLINE std::int32_t intAt(int t, std::size_t offset, std::size_t i) const
+    {
+        return reinterpret_cast<const std::int32_t *>(first + t * stride + offset)[i];
+    }
+};
+
+// sums[t] += the products of one group of columns: the exact integer dot, then one FMA with scale * x's scale, then
+// for types with minima one FMA of the minimum with x's scaled sum.
+template <typename Decoder, int kTokens>
+KVILT_INLINE void quantGroup(const Decoder &decoder, const QuantRows &rows, std::size_t block, std::size_t half,
+                             F32x16 (&sums)[kTokens])
+{
+    using Dot = typename Decoder::Dot;
+    constexpr PanelFormat kFormat = Decoder::kFormat;
+    constexpr int kPairs = int(kFormat.group) / 8;
+    Dot dots[kTokens];
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        dots[t].start();
+    KVILT_UNROLL for (int p = 0; p < kPairs; ++p) {
+        typename Dot::Operand first, second;
+        const int pair = int(half) * kPairs + p;
+        decoder.pair(pair, first, second);
+        KVILT_UNROLL for (int t = 0; t < kTokens; ++t) {
+            const std::byte *x = rows.quants(t, block) + 8 * pair;
+            dots[t].step(first, loadQuad(x));
+            dots[t].step(second, loadQuad(x + 4));
+            if ((2 * p + 2) % Dot::kFlush == 0 || p == kPairs - 1)
+                dots[t].flush();
+        }
+    }
+    constexpr std::int32_t kBias = std::int32_t(kFormat.offset) + Dot::kBias;
+    const F32x16 scale = decoder.scale(half);
+    F32x16 minimum = zero();
+    if constexpr (kFormat.mins)
+        minimum = decoder.minimum(half);
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t) {
+        I32x16 dot = dots[t].finish();
+        if constexpr (kBias != 0)
+            dot = isub(dot, iset1(kBias * rows.sum(t, block, half, kFormat.group)));
+        sums[t] = fma(toF32(dot), mul(scale, set1(rows.scale(t, block))), sums[t]);
+        if constexpr (kFormat.mins)
+            sums[t] = fma(minimum, set1(rows.scaledSum(t, block)), sums[t]);
+    }
+}
+
+template <typename Decoder, int kTokens>
+KVILT_INLINE void quantTile(Decoder decoder, const QuantRows &rows, std::uint32_t cols, F32x16 (&sums)[kTokens])
+{
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        sums[t] = zero();
+    for (std::size_t block = 0; block < cols / 32; ++block) {
+        decoder.begin(block);
+        quantGroup<Decoder, kTokens>(decoder, rows, block, 0, sums);
+        if constexpr (Decoder::kFormat.group == 16)
+            quantGroup<Decoder, kTokens>(decoder, rows, block, 1, sums);
+    }
+}

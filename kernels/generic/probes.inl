@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loops that do nothing but keep one unit of the machine busy.
+
+std::uint64_t readMemory(const std::byte *data, std::size_t bytes) noexcept
+{
+    F32x16 sums[4] = {zero(), zero(), zero(), zero()};
+    for (std::size_t at = 0; at + 256 <= bytes; at += 256)
+        KVILT_UNROLL for (int i = 0; i < 4; ++i)
+            sums[i] = max(loadF32(data + at + 64 * i), sums[i]);
+    float best[16];
+    store(best, max(max(sums[0], sums[1]), max(sums[2], sums[3])));
+    std::uint32_t bits;
+    std::memcpy(&bits, best, 4);
+    return bits;
+}
+
+// Dot products of code panels that stay in the first-level cache, as in a matmul without scales.
+std::uint64_t int8Peak(std::uint64_t rounds) noexcept
+{
+    using Dot = UnsignedDot<15>;
+    alignas(64) std::byte codes[512] = {};
+    alignas(64) std::byte x[32] = {};
+    std::int32_t total = 0;
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+        Dot dots[kQuantTokens];
+        KVILT_UNROLL for (int t = 0; t < kQuantTokens; ++t)
+            dots[t].start();
+        KVILT_UNROLL for (int quad = 0; quad < 8; ++quad) {
+            const Codes w = loadCodes(codes + 64 * quad);
+            KVILT_UNROLL for (int t = 0; t < kQuantTokens; ++t)
+                dots[t].step(Dot::operand(w), loadQuad(x + 4 * quad));
+        }
+        asm volatile("" : : "r"(codes), "r"(x) : "memory"); // the loads are done anew each round
+        KVILT_UNROLL for (int t = 0; t < kQuantTokens; ++t) {
+            dots[t].flush();
+            total += ireduceAdd(dots[t].finish()) & 1;
+        }
+    }
+    return rounds * 8 * kQuantTokens * 128 + std::uint64_t(total & 0);
+}
+
+std::uint64_t f32Peak(std::uint64_t rounds) noexcept
+{
+    F32x16 sums[6];
+    KVILT_UNROLL for (int i = 0; i < 6; ++i)
+        sums[i] = set1(float(i));
+    const F32x16 a = set1(0.999f), b = set1(0.001f);
+    for (std::uint64_t round = 0; round < rounds; ++round)
+        KVILT_UNROLL for (int i = 0; i < 6; ++i)
+            sums[i] = fma(sums[i], a, b);
+    float last = 0;
+    KVILT_UNROLL for (int i = 0; i < 6; ++i)
+        last += reduceAdd(sums[i]);
+    return rounds * 6 * 32 + (last == 12345.0f ? 1 : 0);
+}

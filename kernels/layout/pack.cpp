@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/packed_matrix.h"
+#include "kernels/layout/gguf_block.h"
+#include "kernels/layout/panel_layout.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace kvilt::kernels {
+namespace {
+
+template <typename T>
+void packFloats(const WeightView &from, std::uint32_t firstRow, std::uint32_t rows, std::byte *panel)
+{
+    auto *out = reinterpret_cast<T *>(panel);
+    for (std::uint32_t row = 0; row < rows; ++row) {
+        const std::byte *in = from.data + std::size_t(firstRow + row) * from.cols * sizeof(T);
+        for (std::uint32_t k = 0; k < from.cols; ++k)
+            std::memcpy(out + std::size_t(k) * 16 + row, in + std::size_t(k) * sizeof(T), sizeof(T));
+    }
+}
+
+// Places 32 codes of one row.
+void packCodes32(const PanelFormat &format, const std::uint8_t *codes, std::uint32_t row, std::uint8_t *low,
+                 std::uint8_t *high)
+{
+    low += 4 * row;
+    high += 4 * row;
+    if (format.lowBits == 8) {
+        for (unsigned quad = 0; quad < 8; ++quad)
+            std::memcpy(low + 64 * quad, codes + 4 * quad, 4);
+        return;
+    }
+    for (unsigned pair = 0; pair < 4; ++pair)
+        for (unsigned j = 0; j < 4; ++j)
+            low[64 * pair + j] = std::uint8_t((codes[8 * pair + j] & 15u) | (codes[8 * pair + 4 + j] << 4));
+    if (format.highBits == 1)
+        for (unsigned quad = 0; quad < 8; ++quad)
+            for (unsigned j = 0; j < 4; ++j)
+                high[j] |= std::uint8_t((codes[4 * quad + j] >> 4) << quad);
+    if (format.highBits == 2)
+        for (unsigned quad = 0; quad < 8; ++quad)
+            for (unsigned j = 0; j < 4; ++j)
+                high[64 * (quad / 4) + j] |= std::uint8_t((codes[4 * quad + j] >> 4) << (2 * (quad % 4)));
+}
+
+void putHalf(std::byte *at, std::uint32_t row, std::uint16_t value)
+{
+    std::memcpy(at + 2 * row, &value, 2);
+}
+
+void packSuperScales(const PanelFormat &format, const GgufBlock &block, std::uint32_t row, std::byte *at)
+{
+    const std::uint32_t groups = 256 / format.group;
+    putHalf(at, row, block.d);
+    if (format.mins)
+        putHalf(at + 32, row, block.dmin);
+    std::byte *scales = at + (format.mins ? 64 : 32);
+    for (std::uint32_t group = 0; group < groups; ++group) {
+        scales[16 * group + row] = std::byte(block.subScale[group]);
+        if (format.mins)
+            scales[16 * (groups + group) + row] = std::byte(block.subMin[group]);
+    }
+}
+
+void packQuantRow(const WeightView &from, const std::byte *in, std::uint32_t row, std::byte *panel)
+{
+    const PanelFormat format = panelFormat(from.type);
+    const PanelLayout layout(format, from.cols);
+    const WeightTypeInfo &typeInfo = info(from.type);
+    auto *low = reinterpret_cast<std::uint8_t *>(panel + layout.low);
+    auto *high = reinterpret_cast<std::uint8_t *>(panel + layout.high);
+    GgufBlock block;
+    for (std::uint32_t b = 0; b < from.cols / typeInfo.blockElements; ++b) {
+        readGgufBlock(from.type, in + std::size_t(b) * typeInfo.blockBytes, block);
+        for (std::uint32_t k = 0; k < typeInfo.blockElements; k += 32) {
+            packCodes32(format, block.codes + k, row, low, high);
+            low += 64 * format.lowBits;
+            high += 64 * format.highBits;
+        }
+        if (format.superBlocks) {
+            packSuperScales(format, block, row, panel + layout.scales + b * superScaleBytes(format));
+        } else {
+            putHalf(panel + layout.scales + 32 * std::size_t(b), row, block.d);
+            if (format.mins)
+                putHalf(panel + layout.mins + 32 * std::size_t(b), row, block.dmin);
+        }
+    }
+}
+
+void packPanel(const WeightView &from, std::uint32_t panelIndex, std::byte *panel)
+{
+    const std::uint32_t firstRow = panelIndex * kPanelRows;
+    const std::uint32_t rows = std::min(kPanelRows, from.rows - firstRow);
+    std::memset(panel, 0, packedPanelBytes(from.type, from.cols)); // rows that pad, and high bits are or-ed in
+    switch (panelFormat(from.type).floatBytes) {
+    case 4: return packFloats<std::uint32_t>(from, firstRow, rows, panel);
+    case 2: return packFloats<std::uint16_t>(from, firstRow, rows, panel);
+    default: break;
+    }
+    const std::size_t bytes = rowBytes(from.type, from.cols);
+    for (std::uint32_t row = 0; row < rows; ++row)
+        packQuantRow(from, from.data + std::size_t(firstRow + row) * bytes, row, panel);
+}
+
+} // namespace
+
+std::size_t packedPanelBytes(WeightType type, std::uint32_t cols)
+{
+    return PanelLayout(panelFormat(type), cols).total;
+}
+
+std::size_t packedBytes(WeightType type, std::uint32_t rows, std::uint32_t cols)
+{
+    return packedPanelBytes(type, cols) * ((std::size_t(rows) + kPanelRows - 1) / kPanelRows);
+}
+
+void packPanels(const WeightView &from, std::uint32_t panelBegin, std::uint32_t panelEnd, std::byte *packed) noexcept
+{
+    const std::size_t bytes = packedPanelBytes(from.type, from.cols);
+    for (std::uint32_t panel = panelBegin; panel < panelEnd; ++panel)
+        packPanel(from, panel, packed + panel * bytes);
+}
+
+ActivationFormat activationFormat(WeightType type)
+{
+    return panelFormat(type).floatBytes ? ActivationFormat::f32 : ActivationFormat::int8;
+}
+
+std::size_t activationRowBytes(ActivationFormat format, std::uint32_t cols)
+{
+    return format == ActivationFormat::f32 ? roundUp64(std::size_t(cols) * 4) : ActivationLayout(cols).total;
+}
+
+// A decoded panel: a byte a code, a float scale and minimum a group (see generic/matmul.inl).
+std::size_t matmulScratchBytes(WeightType type, std::uint32_t cols)
+{
+    const PanelFormat format = panelFormat(type);
+    if (format.floatBytes)
+        return 64;
+    return std::size_t(cols) * 16 + std::size_t(cols) / format.group * 64 * (format.mins ? 2 : 1);
+}
+
+} // namespace kvilt::kernels

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kernels/api/packed_matrix.h"
+
+#include <cstddef>
+#include <cstdint>
+
+// Where things lie in a packed panel of 16 rows, and in an activation row. Writers (pack.cpp) and readers (the
+// decoders in generic/) share these definitions and nothing else.
+//
+// Quantised panels are regions one after the other, each a multiple of 64 bytes:
+//   low     the codes' low bits. 4 bits: per 8 columns 64 bytes, byte 4 * row + j holds column j in the low nibble and
+//           column 4 + j in the high one. 8 bits: per 4 columns 64 bytes, byte 4 * row + j is column j.
+//   high    the bits above the low four. 1 bit: per 32 columns 64 bytes, byte 4 * row + j holds column 4 * i + j in
+//           bit i. 2 bits: per 16 columns 64 bytes, column 4 * i + j in bits 2i and 2i + 1.
+//   scales  per block of 32: f16 [16 rows] scale, or per super-block of 256: see below
+//   mins    per block of 32: f16 [16 rows]
+// Super-blocks keep in `scales`: f16 d[16], f16 dmin[16] (where the type has it), u8 or i8 scale[8 or 16][16 rows],
+// u8 min[8][16 rows] (where the type has it).
+// Float panels are [column][16 rows].
+namespace kvilt::kernels {
+
+struct PanelFormat {
+    std::uint32_t lowBits = 0;    // 4 or 8; 0: float
+    std::uint32_t highBits = 0;   // 0, 1, 2
+    std::uint32_t offset = 0;     // a code's value is code - offset (8-bit codes are signed, offset 0)
+    std::uint32_t group = 32;     // columns that share a scale
+    bool mins = false;
+    bool superBlocks = false;
+    std::uint32_t floatBytes = 0; // of an element of a float panel
+};
+
+constexpr PanelFormat panelFormat(WeightType type)
+{
+    switch (type) {
+    case WeightType::F32: return {.floatBytes = 4};
+    case WeightType::F16:
+    case WeightType::BF16: return {.floatBytes = 2};
+    case WeightType::Q4_0: return {.lowBits = 4, .offset = 8};
+    case WeightType::Q4_1: return {.lowBits = 4, .mins = true};
+    case WeightType::Q5_0: return {.lowBits = 4, .highBits = 1, .offset = 16};
+    case WeightType::Q5_1: return {.lowBits = 4, .highBits = 1, .mins = true};
+    case WeightType::Q8_0: return {.lowBits = 8};
+    case WeightType::Q4_K: return {.lowBits = 4, .mins = true, .superBlocks = true};
+    case WeightType::Q5_K: return {.lowBits = 4, .highBits = 1, .mins = true, .superBlocks = true};
+    case WeightType::Q6_K: return {.lowBits = 4, .highBits = 2, .offset = 32, .group = 16, .superBlocks = true};
+    default: return {};
+    }
+}
+
+constexpr std::size_t roundUp64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// Bytes of the scales of one super-block of 256 columns.
+constexpr std::size_t superScaleBytes(const PanelFormat &format)
+{
+    const std::size_t scales = 256 / format.group * 16;
+    return format.mins ? 64 + 2 * scales : 32 + scales;
+}
+
+// Offsets of a panel's regions.
+struct PanelLayout {
+    std::size_t low = 0, high = 0, scales = 0, mins = 0, total = 0;
+
+    constexpr PanelLayout(const PanelFormat &format, std::size_t cols)
+    {
+        if (format.lowBits == 0) {
+            total = roundUp64(cols * 16 * format.floatBytes);
+            return;
+        }
+        high = low + cols * 16 * format.lowBits / 8;
+        scales = high + cols * 16 * format.highBits / 8;
+        const std::size_t scaleBytes = format.superBlocks ? cols / 256 * superScaleBytes(format) : cols / 32 * 32;
+        mins = scales + roundUp64(scaleBytes);
+        total = mins + (format.mins && !format.superBlocks ? roundUp64(cols / 32 * 32) : 0);
+    }
+};
+
+// An int8 activation row of `cols` columns (a multiple of 32): x = scale[k / 32] * quants[k].
+struct ActivationLayout {
+    std::size_t quants = 0;     // int8 [cols]
+    std::size_t scales = 0;     // f32 [cols / 32]
+    std::size_t scaledSums = 0; // f32 [cols / 32]: scale * sum of the block's quants, what a minimum multiplies
+    std::size_t sums32 = 0;     // i32 [cols / 32]
+    std::size_t sums16 = 0;     // i32 [cols / 16]
+    std::size_t total = 0;
+
+    explicit constexpr ActivationLayout(std::size_t cols)
+    {
+        const std::size_t blocks = cols / 32;
+        scales = roundUp64(cols);
+        scaledSums = scales + blocks * 4;
+        sums32 = scaledSums + blocks * 4;
+        sums16 = sums32 + blocks * 4;
+        total = roundUp64(sums16 + blocks * 8);
+    }
+};
+
+} // namespace kvilt::kernels

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/generic/tables.h"
+
+#include <cstdlib>
+#include <vector>
+
+namespace kvilt::kernels {
+namespace {
+
+std::vector<const KernelTable *> findTables()
+{
+    std::vector<const KernelTable *> tables{&scalar::kTable};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        tables.push_back(&avx2::kTable);
+    return tables;
+}
+
+bool matches(std::string_view table, std::string_view forced)
+{
+    return table == forced || (forced == "avx512" && table.starts_with("avx512"));
+}
+
+std::string namesOfTables()
+{
+    std::string names;
+    for (const KernelTable *table : availableKernels())
+        names += (names.empty() ? "" : ", ") + std::string(table->name);
+    return names;
+}
+
+} // namespace
+
+std::span<const KernelTable *const> availableKernels()
+{
+    static const std::vector<const KernelTable *> tables = findTables();
+    return tables;
+}
+
+std::variant<const KernelTable *, std::string> selectKernels(std::string_view forced)
+{
+    const auto tables = availableKernels();
+    if (forced.empty())
+        return tables.back();
+    for (std::size_t i = tables.size(); i-- > 0;)
+        if (matches(tables[i]->name, forced))
+            return tables[i];
+    return "KVILT_FORCE_ISA names \"" + std::string(forced) + "\", which this machine cannot run; choose one of: " +
+           namesOfTables() + ".";
+}
+
+std::variant<const KernelTable *, std::string> selectKernelsFromEnvironment()
+{
+    const char *forced = std::getenv("KVILT_FORCE_ISA");
+    return selectKernels(forced ? forced : "");
+}
+
+} // namespace kvilt::kernels
