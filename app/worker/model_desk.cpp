@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/worker/model_desk.h"
+
+#include "app/worker/model_facts.h"
+#include "engine/model/fingerprint.h"
+#include "engine/model/model.h"
+
+#include <thread>
+
+namespace kvilt::worker {
+
+namespace {
+
+// Remembered by (device, inode, size, time), so that only a new or changed file is read whole.
+Result<model::Fingerprint> fingerprintOf(const model::Model &model, const std::filesystem::path &folder,
+                                         const std::atomic<bool> &cancel)
+{
+    model::FingerprintCache cache((folder / "fingerprints").string());
+    const std::string &path = model.file().path();
+    if (const auto known = cache.find(path))
+        return *known;
+    const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    KVILT_TRY(const model::Fingerprint fresh, model::computeFingerprint(model.file(), threads, &cancel));
+    (void)cache.remember(path, fresh); // a read-only profile only means computing it again
+    return fresh;
+}
+
+Result<std::unique_ptr<Engine>> prepare(const api::command::LoadModel &command, const store::ProfilePaths &paths,
+                                        store::KvStore *kv, trace::EventSink *events, const std::atomic<bool> &cancel,
+                                        const std::function<void(double, const api::ModelFacts &)> &progress)
+{
+    KVILT_TRY_VOID(settings::validate(command.settings));
+    KVILT_TRY(LoadedModel loaded, loadModel(command.path));
+    const api::ModelFacts facts = factsOf(*loaded.model, command.settings);
+    progress(0.2, facts);
+    EngineOptions options;
+    options.settings = command.settings;
+    options.events = events;
+    if (command.settings.cache && kv) {
+        KVILT_TRY(options.fingerprint, fingerprintOf(*loaded.model, paths.folder, cancel));
+        options.kvStore = kv;
+    }
+    progress(0.5, facts);
+    options.model = std::move(loaded);
+    return Engine::create(std::move(options));
+}
+
+} // namespace
+
+ModelDesk::ModelDesk(const store::ProfilePaths &paths, Background &background, Outlet out, Post post)
+    : m_paths(paths), m_background(background), m_out(std::move(out)), m_post(std::move(post))
+{
+}
+
+void ModelDesk::load(const api::command::LoadModel &command, store::KvStore *kv, trace::EventSink *events,
+                     std::function<void(Loaded)> done)
+{
+    const std::uint64_t generation = ++*m_generation;
+    api::update::ModelState loading;
+    loading.phase = api::update::ModelPhase::loading;
+    loading.facts.path = command.path;
+    loading.facts.name = std::filesystem::path(command.path).stem().string();
+    m_out(loading);
+    m_background.post([=, this, current = m_generation](const std::atomic<bool> &cancel) {
+        auto engine = prepare(command, m_paths, kv, events, cancel, [&](double fraction, const api::ModelFacts &facts) {
+            api::update::ModelState state;
+            state.phase = api::update::ModelPhase::loading;
+            state.facts = facts;
+            state.progress = fraction;
+            m_out(std::move(state));
+        });
+        auto loaded = std::make_shared<Loaded>();
+        loaded->state.facts = loading.facts;
+        if (engine) {
+            loaded->state.phase = api::update::ModelPhase::ready;
+            loaded->state.facts = factsOf(*(*engine)->loaded().model, command.settings);
+            loaded->state.settings = (*engine)->settings();
+            loaded->state.isa = (*engine)->isa();
+            loaded->state.device = (*engine)->deviceName();
+            loaded->state.progress = 1;
+            loaded->engine = std::move(*engine);
+        } else {
+            loaded->state.phase = api::update::ModelPhase::failed;
+            loaded->state.problem = engine.error().message;
+        }
+        m_post([=] {
+            if (*current == generation)
+                done(std::move(*loaded));
+        });
+    });
+}
+
+void ModelDesk::probe(const std::string &path, const api::EngineSettings &settings)
+{
+    m_background.post([out = m_out, path, settings](const std::atomic<bool> &) {
+        out(api::update::ModelProbed{probeModel(path, settings)});
+    });
+}
+
+void ModelDesk::scan(std::vector<std::string> folders, const api::EngineSettings &settings)
+{
+    if (folders.empty())
+        folders = usualModelFolders();
+    folders.push_back(m_paths.models.string());
+    m_background.post([out = m_out, folders = std::move(folders), settings](const std::atomic<bool> &cancel) {
+        ScanResult found = scanModels(folders, settings, cancel);
+        out(api::update::ModelsFound{std::move(found.models), found.places});
+    });
+}
+
+void ModelDesk::saveSettings(const settings::AppSettings &settings)
+{
+    m_background.post([out = m_out, file = m_paths.settings, settings](const std::atomic<bool> &) {
+        if (auto saved = settings::saveSettings(file, settings); !saved)
+            out(api::update::Notice{api::update::Severity::warning, "storage", saved.error().message});
+    });
+}
+
+} // namespace kvilt::worker
