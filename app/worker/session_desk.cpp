@@ -19,26 +19,14 @@ constexpr const char *kNewTitle = "New chat";
 
 std::string settingsJson(const OpenSession &open)
 {
-    json document = settings::toJson(open.settings);
-    for (const MessageId id : open.dropped)
-        document["dropped"].push_back(id.value);
-    return document.dump(-1, ' ', false, json::error_handler_t::replace);
+    return settings::toJson(open.settings).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 void readSettings(OpenSession &open)
 {
-    const json document = json::parse(open.row.settings, nullptr, false);
-    open.settings = settings::sessionFromJson(document, {});
+    open.settings = settings::sessionFromJson(json::parse(open.row.settings, nullptr, false), {});
     if (!settings::validate(open.settings.sampling))
         open.settings.sampling = api::SessionSettings{}.sampling;
-    if (!document.is_object())
-        return;
-    if (const auto dropped = document.find("dropped"); dropped != document.end() && dropped->is_array()) {
-        for (const json &id : *dropped) {
-            if (id.is_number_integer())
-                open.dropped.insert(MessageId{id.get<std::int64_t>()});
-        }
-    }
 }
 
 } // namespace
@@ -225,12 +213,6 @@ void SessionDesk::setSettings(SessionId session, const api::SessionSettings &set
         open->settings = settings;
         report(session, saveSettings(*open));
     }
-}
-
-void SessionDesk::rememberDropped(OpenSession &open, const std::set<MessageId> &dropped)
-{
-    open.dropped.insert(dropped.begin(), dropped.end());
-    report(open.row.id, saveSettings(open));
 }
 
 void SessionDesk::switchBranch(const api::command::SwitchBranch &command)

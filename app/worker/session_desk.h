@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -19,9 +18,6 @@ struct OpenSession {
     store::SessionRow row;
     api::SessionSettings settings;
     std::vector<store::MessageRow> messages; // live branch, root first
-    // Left out of prompts since the context was full. Kept with the session: the next prompts leave out the same
-    // ones, so that they hit.
-    std::set<MessageId> dropped;
 
     const store::MessageRow *find(MessageId id) const;
 };
@@ -50,7 +46,6 @@ public:
     Result<store::MessageRow> append(OpenSession &open, store::MessageRow message);
     // Reads the live branch again; false after a notice.
     bool reload(OpenSession &open);
-    void rememberDropped(OpenSession &open, const std::set<MessageId> &dropped);
     void sendOpened(const OpenSession &open, bool busy);
     void notice(SessionId session, api::update::Severity severity, std::string text);
 

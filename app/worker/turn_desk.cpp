@@ -14,17 +14,6 @@ constexpr std::size_t kMostTraces = 512;
 constexpr std::uint64_t kProgressNs = 50'000'000;
 constexpr std::uint32_t kLeastReserve = 64;
 
-std::string hex(std::span<const std::uint8_t> bytes)
-{
-    static constexpr char digits[] = "0123456789abcdef";
-    std::string text;
-    for (const std::uint8_t byte : bytes) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
-    }
-    return text;
-}
-
 api::update::TurnPhase phaseOf(SequencePhase phase)
 {
     switch (phase) {
@@ -37,14 +26,15 @@ api::update::TurnPhase phaseOf(SequencePhase phase)
     return api::update::TurnPhase::decode;
 }
 
-} // namespace
+std::vector<api::Ribbon::MessageSpan> spansOf(const chat::Prompt &prompt)
+{
+    std::vector<api::Ribbon::MessageSpan> spans;
+    for (const chat::MessageTokens &message : prompt.messages)
+        spans.push_back({message.id, message.firstToken, message.endToken});
+    return spans;
+}
 
-struct TurnDesk::Draft {
-    std::vector<chat::PromptMessage> messages; // with what is left out already gone
-    chat::Prompt prompt;
-    chat::DropPlan plan;                       // of the whole, before anything was left out
-    std::uint32_t wholeTokens = 0;
-};
+} // namespace
 
 struct TurnDesk::Running {
     SessionId session;
@@ -52,39 +42,15 @@ struct TurnDesk::Running {
     chat::TurnRunner runner;
     std::vector<TokenId> prompt;
     std::size_t continuedIds = 0; // of the reply, standing in the prompt already
+    std::vector<api::Ribbon::MessageSpan> spans; // of the messages in the prompt
     std::uint64_t lastProgressNs = 0;
     SequencePhase lastPhase = SequencePhase::queued;
     bool problemTold = false;
 };
 
-// Replies go to the store: while they grow with the next transaction, at the end with one of their own.
-class TurnDesk::Replies final : public chat::ReplySink {
-public:
-    explicit Replies(TurnDesk &desk) : m_desk(desk) {}
-
-    Result<void> saveReply(const Reply &reply) override
-    {
-        store::ReplyUpdate update{reply.id, reply.text, reply.ids, m_desk.tokenizerId(), reply.state, {}};
-        if (reply.state == api::MessageState::streaming) {
-            m_desk.m_sessions.store().updateStreaming(std::move(update));
-            return {};
-        }
-        std::optional<std::uint32_t> tokens;
-        if (reply.hasReceipt) {
-            update.receipt = chat::receiptToJson(reply.receipt);
-            tokens = reply.receipt.promptTokens + reply.receipt.completionTokens;
-        }
-        return m_desk.m_sessions.store().commitTurn(std::move(update), tokens);
-    }
-
-private:
-    TurnDesk &m_desk;
-};
-
 TurnDesk::TurnDesk(SessionDesk &sessions, trace::EventJournal &journal, Outlet out,
                    std::function<std::uint64_t()> clockNs)
-    : m_sessions(sessions), m_journal(journal), m_out(std::move(out)), m_clockNs(std::move(clockNs)),
-      m_replies(std::make_unique<Replies>(*this))
+    : m_sessions(sessions), m_journal(journal), m_out(std::move(out)), m_clockNs(std::move(clockNs))
 {
 }
 
@@ -97,13 +63,12 @@ void TurnDesk::setEngine(Engine *engine)
     m_builder.reset();
     m_traces.clear(); // token ids of another vocabulary
     m_lastTurn.clear();
-    if (engine)
-        m_builder.emplace(engine->loaded().tokenizer, engine->loaded().chatTemplate);
-}
-
-std::string TurnDesk::tokenizerId() const
-{
-    return m_engine ? hex(m_engine->loaded().tokenizer->identity()) : std::string();
+    m_tokenizer.clear();
+    if (!engine)
+        return;
+    m_tokenizer = chat::tokenizerId(*engine->loaded().tokenizer);
+    m_replies.emplace(m_sessions.store(), m_tokenizer);
+    m_builder.emplace(engine->loaded().tokenizer, engine->loaded().chatTemplate);
 }
 
 bool TurnDesk::ready(SessionId session)
@@ -130,22 +95,6 @@ bool TurnDesk::ready(SessionId session)
 
 // --- prompts
 
-std::vector<chat::PromptMessage> TurnDesk::promptMessages(const OpenSession &open) const
-{
-    std::vector<chat::PromptMessage> messages;
-    const bool hasSystem = !open.messages.empty() && open.messages.front().role == api::Role::system;
-    if (!open.settings.systemPrompt.empty() && !hasSystem)
-        messages.push_back({{}, api::Role::system, open.settings.systemPrompt, {}, {}, true});
-    const std::string tokenizer = tokenizerId();
-    for (const store::MessageRow &row : open.messages) {
-        if (open.dropped.contains(row.id))
-            continue;
-        const bool usable = row.tokenizer == tokenizer;
-        messages.push_back({row.id, row.role, row.text, row.json, usable ? row.ids : std::vector<TokenId>{}, row.pinned});
-    }
-    return messages;
-}
-
 chat::ContextBudget TurnDesk::budget(const OpenSession &open) const
 {
     const std::uint32_t context = m_engine->contextLength();
@@ -155,68 +104,48 @@ chat::ContextBudget TurnDesk::budget(const OpenSession &open) const
     return {context, std::min(reserve, context / 2), m_engine->prefillTokensPerSecond()};
 }
 
-Result<chat::Prompt> TurnDesk::buildPrompt(const OpenSession &open, std::vector<chat::PromptMessage> &messages,
-                                           bool generation, bool continuing) const
+Result<chat::TurnPlan> TurnDesk::plan(const OpenSession &open, const std::string &draft, bool dropOldest) const
 {
-    chat::PromptOptions options;
-    options.addGenerationPrompt = generation && !continuing;
-    options.continueReply = continuing;
-    options.thinking = open.settings.thinking;
+    chat::TurnPlanOptions options{open.settings, budget(open), dropOldest};
     options.unixSeconds = open.row.createdMs / 1000; // a date in the prompt stays what it was: it would break the prefix
-    return m_builder->build(messages, options);
+    if (draft.empty())
+        return chat::planTurn(*m_builder, open.messages, m_tokenizer, options);
+    std::vector<store::MessageRow> branch = open.messages;
+    store::MessageRow row;
+    row.role = api::Role::user;
+    row.text = draft;
+    branch.push_back(std::move(row));
+    return chat::planTurn(*m_builder, branch, m_tokenizer, options);
 }
 
-Result<TurnDesk::Draft> TurnDesk::build(OpenSession &open, const std::string &draftText, bool generation, bool mayDrop)
+void TurnDesk::sendPreview(const OpenSession &open, const chat::TurnPlan &plan)
 {
-    Draft draft;
-    draft.messages = promptMessages(open);
-    if (!draftText.empty())
-        draft.messages.push_back({{}, api::Role::user, draftText, {}, {}, false});
-    KVILT_TRY(draft.prompt, buildPrompt(open, draft.messages, generation, false));
-    draft.wholeTokens = static_cast<std::uint32_t>(draft.prompt.ids.size());
-    draft.plan = chat::planDrop(draft.prompt, draft.messages, budget(open));
-    if (!draft.plan.needed || !mayDrop || !draft.plan.possible)
-        return draft;
-    std::set<MessageId> dropped;
-    for (const std::size_t index : draft.plan.dropped)
-        dropped.insert(draft.messages[index].id);
-    m_sessions.rememberDropped(open, dropped);
-    draft.messages = promptMessages(open);
-    if (!draftText.empty())
-        draft.messages.push_back({{}, api::Role::user, draftText, {}, {}, false});
-    KVILT_TRY(draft.prompt, buildPrompt(open, draft.messages, generation, false));
-    return draft;
-}
-
-void TurnDesk::sendPreview(const OpenSession &open, const Draft &draft)
-{
-    const Engine::Peek peek = m_engine->peek(draft.prompt.ids, open.row.salt);
+    const Engine::Peek peek = m_engine->peek(plan.prompt.ids, open.row.salt);
     api::update::PromptPreview preview;
     preview.session = open.row.id;
-    preview.promptTokens = draft.wholeTokens;
+    preview.promptTokens = static_cast<std::uint32_t>(plan.prompt.ids.size());
     preview.cachedTokens = peek.memoryTokens + peek.diskTokens;
     preview.contextTokens = m_engine->contextLength();
     preview.replyReserve = budget(open).replyReserve;
-    preview.overflows = draft.plan.needed;
-    preview.dropMessages = static_cast<std::uint32_t>(draft.plan.dropped.size());
-    preview.dropTokens = draft.plan.dropTokens;
-    preview.recomputeTokens = draft.plan.recomputeTokens;
-    preview.recomputeSeconds = draft.plan.recomputeSeconds;
-    std::uint32_t afterThinking = 0;
-    for (std::size_t i = 0; i < draft.messages.size() && i < draft.prompt.messages.size(); ++i) {
-        const chat::PromptMessage &message = draft.messages[i];
-        if (message.role != api::Role::assistant)
-            continue;
-        const text::ByteRange thinking = chat::thinkingRange(message.content);
+    preview.overflows = plan.drop.needed;
+    preview.dropMessages = static_cast<std::uint32_t>(plan.drop.dropped.size());
+    preview.dropTokens = plan.drop.dropTokens;
+    preview.recomputeTokens = plan.drop.recomputeTokens;
+    preview.recomputeSeconds = plan.drop.recomputeSeconds;
+    std::uint32_t fromThinking = 0; // tokens from the first thinking block on: their prefix changes if it goes
+    for (std::size_t i = 0; i < plan.messages.size() && i < plan.prompt.messages.size(); ++i) {
+        const chat::PromptMessage &message = plan.messages[i];
+        const text::ByteRange thinking =
+            message.role == api::Role::assistant ? chat::thinkingRange(message.content) : text::ByteRange{};
         if (thinking.end <= thinking.begin)
             continue;
-        for (const api::TokenSpan &span : draft.prompt.messages[i].spans)
+        for (const api::TokenSpan &span : plan.prompt.messages[i].spans)
             preview.thinkingTokens += span.begin < thinking.end && span.begin + span.bytes > thinking.begin ? 1 : 0;
-        if (afterThinking == 0)
-            afterThinking = draft.wholeTokens - static_cast<std::uint32_t>(draft.prompt.messages[i].firstToken);
+        if (fromThinking == 0)
+            fromThinking = preview.promptTokens - static_cast<std::uint32_t>(plan.prompt.messages[i].firstToken);
     }
     if (const double rate = m_engine->prefillTokensPerSecond(); rate > 0)
-        preview.thinkingStripSeconds = (afterThinking - std::min(afterThinking, preview.thinkingTokens)) / rate;
+        preview.thinkingStripSeconds = (fromThinking - std::min(fromThinking, preview.thinkingTokens)) / rate;
     m_out(preview);
 }
 
@@ -229,8 +158,8 @@ void TurnDesk::preview(const api::command::PreviewPrompt &command)
         m_out(api::update::PromptPreview{.session = command.session, .contextTokens = m_engine->contextLength()});
         return;
     }
-    if (const auto draft = build(*open, command.draft, true, false))
-        sendPreview(*open, *draft);
+    if (const auto planned = plan(*open, command.draft, false))
+        sendPreview(*open, *planned);
 }
 
 // --- commands
@@ -296,15 +225,14 @@ void TurnDesk::continueReply(const api::command::Continue &command)
         open->messages.back().role != api::Role::assistant)
         return;
     const store::MessageRow reply = open->messages.back();
-    Draft draft;
-    draft.messages = promptMessages(*open);
-    auto prompt = buildPrompt(*open, draft.messages, true, true);
-    if (!prompt) {
-        m_sessions.notice(command.session, api::update::Severity::error, prompt.error().message);
+    chat::TurnPlanOptions options{open->settings, budget(*open), false, true};
+    options.unixSeconds = open->row.createdMs / 1000;
+    auto planned = chat::planTurn(*m_builder, open->messages, m_tokenizer, options);
+    if (!planned) {
+        m_sessions.notice(command.session, api::update::Severity::error, planned.error().message);
         return;
     }
-    draft.prompt = std::move(*prompt);
-    begin(*open, reply, std::move(draft), api::EventReason::none);
+    begin(*open, reply, std::move(*planned), api::EventReason::none);
 }
 
 void TurnDesk::answer(OpenSession &open, bool dropOldest, api::EventReason supersedes)
@@ -314,15 +242,15 @@ void TurnDesk::answer(OpenSession &open, bool dropOldest, api::EventReason super
     if (open.messages.empty() || open.messages.back().role == api::Role::assistant || !ready(session))
         return;
     const bool mayDrop = dropOldest || open.settings.contextFull == api::ContextFull::dropOldest;
-    auto draft = build(open, {}, true, mayDrop);
-    if (!draft) {
-        m_sessions.notice(session, Severity::error, draft.error().message);
+    auto planned = plan(open, {}, mayDrop);
+    if (!planned) {
+        m_sessions.notice(session, Severity::error, planned.error().message);
         return;
     }
-    if (draft->plan.needed && (!mayDrop || !draft->plan.possible)) {
-        sendPreview(open, *draft);
+    if (!planned->fits) {
+        sendPreview(open, *planned);
         m_sessions.notice(session, Severity::warning,
-                          draft->plan.possible
+                          planned->drop.possible
                               ? "The context is full: your message is kept. Drop the oldest turns to go on, or start a new chat."
                               : "The last message alone is too long for this model's context: shorten it, or choose a "
                                 "model with a longer context.");
@@ -334,26 +262,30 @@ void TurnDesk::answer(OpenSession &open, bool dropOldest, api::EventReason super
         m_sessions.notice(session, Severity::error, row.error().message);
         return;
     }
-    begin(open, *row, std::move(*draft), supersedes);
+    begin(open, *row, std::move(*planned), supersedes);
 }
 
-void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, Draft draft, api::EventReason supersedes)
+void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, chat::TurnPlan plan, api::EventReason supersedes)
 {
     const SessionId session = open.row.id;
-    auto turn = std::make_unique<Running>(
-        Running{session, reply.id, chat::TurnRunner(*m_engine, m_replies.get(), m_clockNs), draft.prompt.ids,
-                reply.tokenizer == tokenizerId() ? reply.ids.size() : 0});
+    const bool knownIds = reply.tokenizer == m_tokenizer;
+    auto turn = std::make_unique<Running>(Running{session, reply.id,
+                                                  chat::TurnRunner(*m_engine, &*m_replies, m_clockNs), plan.prompt.ids,
+                                                  knownIds ? reply.ids.size() : 0, spansOf(plan.prompt)});
     chat::TurnRequest request;
     request.session = session;
     request.reply = reply.id;
     request.sampling = open.settings.sampling;
     // Every reply of a chat draws from its own stream, and the same seed gives the same chat again.
     request.sampling.seed += open.messages.size();
-    request.prompt = std::move(draft.prompt.ids);
+    request.prompt = std::move(plan.prompt.ids);
     request.continuedText = reply.text;
-    request.continuedIds = reply.tokenizer == tokenizerId() ? reply.ids : std::vector<TokenId>{};
+    if (knownIds)
+        request.continuedIds = reply.ids;
     request.salt = open.row.salt;
-    request.supersedes = supersedes;
+    request.branch = chat::branchOf(open.messages);
+    request.contextStart = plan.contextStart;
+    request.supersedes = plan.drop.needed ? api::EventReason::contextDropped : supersedes;
     if (auto begun = turn->runner.begin(std::move(request)); !begun) {
         store::ReplyUpdate failed{reply.id, reply.text, reply.ids, reply.tokenizer, api::MessageState::failed, {}};
         (void)m_sessions.store().commitTurn(failed);
@@ -446,7 +378,7 @@ void TurnDesk::finish(Running &turn)
             continue;
         row.text = reply.text;
         row.ids = reply.ids;
-        row.tokenizer = tokenizerId();
+        row.tokenizer = m_tokenizer;
         row.state = reply.state;
         if (reply.hasReceipt)
             row.receipt = chat::receiptToJson(reply.receipt);
@@ -498,33 +430,39 @@ std::vector<TokenId> TurnDesk::branchTokens(SessionId session)
         if (const TurnTrace *found = trace(last->second))
             return found->tokens;
     }
-    auto messages = promptMessages(*open);
-    auto prompt = buildPrompt(*open, messages, false, false);
+    auto prompt = currentPrompt(session);
     return prompt ? std::move(prompt->ids) : std::vector<TokenId>{};
+}
+
+std::optional<chat::Prompt> TurnDesk::currentPrompt(SessionId session)
+{
+    const OpenSession *open = m_sessions.findOpen(session);
+    if (!open || !m_engine || !m_engine->loaded().chatTemplate || open->messages.empty())
+        return std::nullopt;
+    // A reply at the end stands unclosed, as it was generated; the next prompt extends it.
+    chat::TurnPlanOptions options{open->settings, budget(*open)};
+    options.continueReply = open->messages.back().role == api::Role::assistant;
+    options.unixSeconds = open->row.createdMs / 1000;
+    auto planned = chat::planTurn(*m_builder, open->messages, m_tokenizer, options);
+    return planned ? std::optional(std::move(planned->prompt)) : std::nullopt;
 }
 
 std::vector<api::Ribbon::MessageSpan> TurnDesk::messageSpans(SessionId session)
 {
-    OpenSession *open = m_sessions.findOpen(session);
-    if (!open || !m_engine || !m_engine->loaded().chatTemplate || open->messages.empty())
-        return {};
-    auto messages = promptMessages(*open);
-    const auto prompt = buildPrompt(*open, messages, false, false);
-    std::vector<api::Ribbon::MessageSpan> spans;
-    if (prompt) {
-        for (const chat::MessageTokens &message : prompt->messages)
-            spans.push_back({message.id, message.firstToken, message.endToken});
+    // Asked ten times a second while a reply grows: the messages before it are where they were when it began.
+    if (const auto found = m_running.find(session); found != m_running.end()) {
+        auto spans = found->second->spans;
+        spans.push_back({found->second->reply, static_cast<std::int32_t>(found->second->prompt.size()),
+                         static_cast<std::int32_t>(found->second->prompt.size() + found->second->runner.progress().completionTokens)});
+        return spans;
     }
-    return spans;
+    const auto prompt = currentPrompt(session);
+    return prompt ? spansOf(*prompt) : std::vector<api::Ribbon::MessageSpan>{};
 }
 
 void TurnDesk::spans(SessionId session, MessageId message)
 {
-    OpenSession *open = m_sessions.findOpen(session);
-    if (!open || !m_engine || !m_engine->loaded().chatTemplate)
-        return;
-    auto messages = promptMessages(*open);
-    auto prompt = buildPrompt(*open, messages, false, false);
+    auto prompt = currentPrompt(session);
     if (!prompt)
         return;
     for (chat::MessageTokens &tokens : prompt->messages) {

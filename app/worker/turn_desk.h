@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app/worker/session_desk.h"
+#include "engine/chat/conversation.h"
 #include "engine/chat/prompt_builder.h"
 #include "engine/chat/turn_runner.h"
 #include "engine/trace/event_journal.h"
@@ -59,22 +60,19 @@ public:
 
 private:
     struct Running;
-    struct Draft; // messages, prompt and what it leaves out
-    class Replies;
 
-    Result<Draft> build(OpenSession &open, const std::string &draftText, bool generation, bool mayDrop);
-    Result<chat::Prompt> buildPrompt(const OpenSession &open, std::vector<chat::PromptMessage> &messages,
-                                     bool generation, bool continuing) const;
-    std::vector<chat::PromptMessage> promptMessages(const OpenSession &open) const;
+    // The live branch, with `draft` as one more user message if it is not empty, as a prompt.
+    Result<chat::TurnPlan> plan(const OpenSession &open, const std::string &draft, bool dropOldest) const;
+    // What is in the prompt now, without the opening of a reply; nullopt: no model or template.
+    std::optional<chat::Prompt> currentPrompt(SessionId session);
     chat::ContextBudget budget(const OpenSession &open) const;
     // Answers the live tip.
     void answer(OpenSession &open, bool dropOldest, api::EventReason supersedes);
-    void begin(OpenSession &open, const store::MessageRow &reply, Draft draft, api::EventReason supersedes);
-    void sendPreview(const OpenSession &open, const Draft &draft);
+    void begin(OpenSession &open, const store::MessageRow &reply, chat::TurnPlan plan, api::EventReason supersedes);
+    void sendPreview(const OpenSession &open, const chat::TurnPlan &plan);
     void sendProgress(Running &turn, bool force);
     void finish(Running &turn);
     bool ready(SessionId session);
-    std::string tokenizerId() const;
 
     SessionDesk &m_sessions;
     trace::EventJournal &m_journal;
@@ -82,7 +80,8 @@ private:
     std::function<std::uint64_t()> m_clockNs;
     Engine *m_engine = nullptr;
     std::optional<chat::PromptBuilder> m_builder;
-    std::unique_ptr<Replies> m_replies;
+    std::optional<chat::StoredReply> m_replies;
+    std::string m_tokenizer; // of the engine's model
     std::map<SessionId, std::unique_ptr<Running>> m_running;
     std::map<TurnId, TurnTrace> m_traces;       // the newest kMostTraces
     std::map<SessionId, TurnId> m_lastTurn;
