@@ -83,13 +83,15 @@ struct Lookup {
     TurnId evictedByTurn;
     std::vector<NodeId> wantedGhosts;    // further nodes of this prompt that had been evicted
 
-    std::uint64_t epoch = 0;             // of the cache, when made
+    // The cache's own notes, good while nothing changed since.
+    std::uint64_t epoch = 0;
+    std::vector<std::uint32_t> slots;
 };
 
 // What the cache held where a request parted from it: for the miss report.
 struct Parting {
     std::int64_t firstDifference = -1;   // token position; -1: the cache held nothing further here
-    std::vector<NodeId> cachedPath;      // what it held after the parting, in order (the most recently used child)
+    std::vector<NodeId> cachedPath;      // what it held after the parting, in order
     std::uint32_t inMemory = 0, evicted = 0, onDisk = 0; // of cachedPath
 };
 
@@ -109,6 +111,7 @@ struct RestoreOrder {
     std::int64_t row = 0;                // as given to addStored/markStored
     std::uint64_t bytes = 0;
     std::int32_t firstToken = 0;
+    bool near = false;                   // made by other numerics: the block stays this sequence's own
 };
 
 struct Allocation {
@@ -178,17 +181,19 @@ public:
     std::optional<Allocation> allocate(const Request &request, const Lookup &found, std::size_t positions);
 
     // Makes positions [0, positions) writable from the computed length on. A tail block that others hold or that is
-    // sealed is replaced by a copy: `copies` gets the order. False: does not fit, nothing changed.
+    // sealed is replaced by a copy: `copies` gets the order; orders are carried out in the order given. False: does
+    // not fit, nothing changed.
     [[nodiscard]] bool reserve(SequenceId sequence, std::size_t positions, std::vector<CopyOrder> &copies);
 
     // These tokens, which follow the computed length, have been computed into the reserved blocks.
     void append(SequenceId sequence, std::span<const TokenId> tokens);
 
-    // A second sequence with the same first `tokens` tokens; blocks are shared until one of them writes.
-    void fork(SequenceId from, SequenceId to, SessionId session, TurnId turn, std::size_t tokens);
+    // A second sequence with the same first `tokens` (≤ computed) tokens; blocks are shared until one of them writes.
+    // False, and nothing changed, when a window group no longer holds the window before that point: allocate instead.
+    [[nodiscard]] bool fork(SequenceId from, SequenceId to, SessionId session, TurnId turn, std::size_t tokens);
 
-    // Forgets everything after the first `tokens` tokens of the sequence. Sealed nodes stay cached.
-    void truncate(SequenceId sequence, std::size_t tokens);
+    // Forgets everything after the first `tokens` tokens of the sequence. Sealed nodes stay cached. False as for fork.
+    [[nodiscard]] bool truncate(SequenceId sequence, std::size_t tokens);
 
     // Blocks that lie wholly within [begin, end) become holes. What is computed afterwards saw a history with a gap,
     // so it is never sealed.
@@ -215,7 +220,7 @@ public:
     bool reset(api::EventReason reason);
     std::optional<NodeInfo> describe(NodeId node) const;
     std::optional<NodeId> nodeOf(GroupIndex group, BlockId block) const;
-    BlockName name(NodeId node);
+    std::optional<BlockName> name(NodeId node); // its name on disk; nothing when the node is not known (any more)
 
     // --- Disk ---
 

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is done to nodes whoever uses them: pins, dead branches, drops, and the traffic with the store.
+#include "engine/kv/kv_cache_impl.h"
+
+#include <algorithm>
+
+namespace kvilt::kv {
+
+using api::EventKind;
+using api::EventReason;
+
+std::size_t KvCache::Impl::pin(std::span<const NodeId> nodes, bool pinned)
+{
+    tick();
+    std::size_t known = 0;
+    for (const NodeId id : nodes) {
+        const NodeSlot slot = m_tree.find(id);
+        if (slot == kNoSlot)
+            continue;
+        ++known;
+        if (m_tree[slot].pinned == pinned)
+            continue;
+        m_tree[slot].pinned = pinned;
+        requeue(slot);
+        for (std::size_t g = 0; g < m_groups.size(); ++g)
+            if (const BlockId block = m_residency.block(slot, g); block != kNoBlock)
+                emit(event(pinned ? EventKind::pin : EventKind::unpin, {}, g, block));
+        m_tree.settle(slot);
+    }
+    return known;
+}
+
+std::size_t KvCache::Impl::markDead(std::span<const NodeId> nodes, SessionId session, EventReason reason)
+{
+    tick();
+    std::size_t marked = 0;
+    for (const NodeId id : nodes) {
+        const NodeSlot slot = m_tree.find(id);
+        if (slot == kNoSlot || m_tree[slot].dead || m_tree[slot].owner != session)
+            continue;
+        bool held = false;
+        for (std::size_t g = 0; g < m_groups.size(); ++g)
+            m_residency.forEachBlock(slot, g, [&](BlockId b) { held = held || m_groups[g].pool.references(b) > 0; });
+        if (held)
+            continue; // somebody is on that branch
+        m_tree[slot].dead = true;
+        requeue(slot);
+        ++marked;
+        for (std::size_t g = 0; g < m_groups.size(); ++g)
+            if (const BlockId block = m_residency.block(slot, g); block != kNoBlock) {
+                api::CacheEvent e = event(EventKind::deadBranch, {{}, session, {}}, g, block);
+                e.reason = reason;
+                emit(e);
+            }
+    }
+    return marked;
+}
+
+void KvCache::Impl::revive(NodeSlot node)
+{
+    m_tree[node].dead = false;
+    requeue(node);
+}
+
+void KvCache::Impl::requeue(NodeSlot node)
+{
+    for (std::size_t g = 0; g < m_groups.size(); ++g)
+        m_residency.forEachBlock(node, g, [&](BlockId block) {
+            if (m_groups[g].pool.references(block) > 0)
+                return;
+            const std::uint64_t lastUse = m_residency.record(g, block).lastUseNs;
+            m_groups[g].pool.park(block);
+            enqueueIdle(g, block);
+            m_residency.record(g, block).lastUseNs = lastUse; // it went on waiting all the time
+        });
+}
+
+std::size_t KvCache::Impl::dropSession(SessionId session)
+{
+    tick();
+    std::size_t dropped = 0;
+    for (std::size_t g = 0; g < m_groups.size(); ++g)
+        for (std::uint32_t b = m_groups[g].pool.highWater(); b-- > 0;) {
+            const BlockUseRecord *record = m_residency.find(g, BlockId{b});
+            if (!record || record->node == kNoSlot || record->owner != session ||
+                m_groups[g].pool.references(BlockId{b}) > 0)
+                continue;
+            m_tree[record->node].pinned = false;
+            dropBlock(g, BlockId{b}, EventReason::dropped);
+            ++dropped;
+        }
+    m_tree.trimGhosts(m_maxGhosts);
+    return dropped;
+}
+
+void KvCache::Impl::dropBlock(std::size_t group, BlockId block, EventReason reason)
+{
+    api::CacheEvent e = event(EventKind::free, {}, group, block);
+    e.reason = reason;
+    emit(e);
+    const NodeSlot node = m_residency.record(group, block).node;
+    m_tree[node].eviction = {std::max<std::uint64_t>(m_now, 1), reason, false, {}, {}};
+    m_residency.unbind(group, block);
+    m_groups[group].pool.park(block);
+    m_groups[group].pool.enqueueBlank(block);
+    changed();
+}
+
+bool KvCache::Impl::reset(EventReason reason)
+{
+    if (!m_sequences.empty())
+        return false;
+    tick();
+    for (std::size_t g = 0; g < m_groups.size(); ++g) {
+        BlockPool &pool = m_groups[g].pool;
+        for (std::uint32_t b = 0; b < pool.highWater(); ++b) {
+            const BlockUseRecord *record = m_residency.find(g, BlockId{b});
+            if (!record || record->node == kNoSlot)
+                continue;
+            m_tree[record->node].pinned = false;
+            api::CacheEvent e = event(EventKind::free, {}, g, BlockId{b});
+            e.reason = reason;
+            emit(e);
+            m_residency.unbind(g, BlockId{b});
+            if (pool.queue(BlockId{b}) == BlockPool::Queue::none)
+                pool.enqueueBlank(BlockId{b});
+        }
+        pool.makeAllBlank();
+    }
+    m_tails.clear();
+    m_tree.trimGhosts(0);
+    changed();
+    return true;
+}
+
+std::optional<NodeInfo> KvCache::Impl::describe(NodeId id) const
+{
+    const NodeSlot slot = m_tree.find(id);
+    if (slot == kNoSlot)
+        return std::nullopt;
+    const PrefixNode &node = m_tree[slot];
+    NodeInfo info;
+    info.node = id;
+    info.parent = m_tree[node.parent].id;
+    info.firstToken = std::int32_t(node.depth * m_blockSize);
+    info.tokens = m_tree.tokens(slot);
+    info.uses = node.uses;
+    info.onDisk = true;
+    for (std::size_t g = 0; g < m_groups.size(); ++g) {
+        info.blocks.push_back(m_residency.block(slot, g));
+        info.onDisk = info.onDisk && m_residency.onDisk(slot, g);
+    }
+    info.dead = node.dead;
+    info.pinned = node.pinned;
+    info.owner = node.owner;
+    info.evictedAtNs = node.eviction.atNs;
+    info.evictedFor = node.eviction.reason;
+    info.evictedBy = node.eviction.session;
+    return info;
+}
+
+std::vector<SealedBlock> KvCache::Impl::takeSealed()
+{
+    std::vector<SealedBlock> out;
+    for (const SealedRef &ref : m_sealed) {
+        BlockUseRecord &record = m_residency.record(ref.group, ref.block);
+        record.awaitsStore = false;
+        const NodeSlot slot = record.node;
+        if (slot == kNoSlot)
+            continue; // evicted before anyone asked
+        const BlockName name = nameOf(slot);
+        if (m_residency.onDisk(slot, ref.group))
+            continue;
+        const auto tokens = m_tree.tokens(slot);
+        out.push_back({m_tree[slot].id, GroupIndex{ref.group}, ref.block, name, nameOf(m_tree[slot].parent),
+                       record.firstToken, {tokens.begin(), tokens.end()}, record.owner, record.turn});
+    }
+    m_sealed.clear();
+    return out;
+}
+
+void KvCache::Impl::markStored(const StoredPayload &payload, SessionId session, TurnId turn)
+{
+    tick();
+    m_residency.addRow(payload.name,
+                       {payload.group, m_residency.numerics(payload.numerics), payload.row, payload.bytes});
+    changed();
+    api::CacheEvent e = event(EventKind::store, {{}, session, turn});
+    e.tier = api::Tier::disk;
+    e.group = payload.group.value;
+    e.a = saturate(payload.bytes);
+    if (const NodeSlot node = m_residency.nodeOf(payload.name); node != kNoSlot) {
+        e.node = m_tree[node].id.value;
+        e.block = m_residency.block(node, payload.group.value).value;
+    }
+    emit(e);
+}
+
+void KvCache::Impl::forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics,
+                                 EventReason reason)
+{
+    tick();
+    const NodeSlot node = m_residency.nodeOf(name);
+    api::CacheEvent e = event(EventKind::evict, {});
+    e.tier = api::Tier::disk;
+    e.group = group.value;
+    e.reason = reason;
+    if (node != kNoSlot) {
+        e.node = m_tree[node].id.value;
+        if (!m_residency.onDisk(node, group.value) || m_residency.block(node, group.value) == kNoBlock)
+            m_tree[node].eviction = {std::max<std::uint64_t>(m_now, 1), reason, false, {}, {}};
+    }
+    m_residency.removeRow(name, group, m_residency.numerics(numerics));
+    changed();
+    emit(e);
+}
+
+void KvCache::Impl::restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds)
+{
+    const auto found = m_sequences.find(sequence);
+    const NodeSlot node = m_tree.find(order.node);
+    if (found == m_sequences.end() || node == kNoSlot)
+        return; // cancelled meanwhile
+    SequenceState &s = *found->second;
+    const std::size_t group = order.group.value;
+    const std::size_t logical = std::size_t(order.firstToken) / m_blockSize;
+    if (logical >= s.tables[group].size() || s.tables[group][logical] != order.block ||
+        m_residency.record(group, order.block).node != kNoSlot)
+        return;
+    tick();
+    if (!order.near)
+        m_residency.bind(node, group, order.block);
+    changed();
+    api::CacheEvent e = event(EventKind::restore, s.actor, group, order.block);
+    e.node = order.node.value;
+    e.tier = api::Tier::disk;
+    e.a = saturate(order.bytes);
+    e.b = microseconds;
+    emit(e);
+}
+
+} // namespace kvilt::kv
