@@ -254,7 +254,8 @@ Result<SequenceId> Engine::fork(SequenceId from, const api::SamplingSettings &sa
     KVILT_TRY(const SequenceId id, m_impl->submit(std::move(request)));
     Sequence &copy = *m_impl->find(id);
     const auto shared = std::min<std::size_t>(m_impl->cache->computedTokens(from), copy.promptTokens() - 1);
-    m_impl->cache->fork(from, id, copy.request.session, copy.request.turn, shared);
+    if (!m_impl->cache->fork(from, id, copy.request.session, copy.request.turn, shared))
+        return id; // its window has passed that point: it waits and looks up like any other
     copy.stage = Sequence::Stage::running;
     copy.admittedBefore = true;
     copy.peakComputed = std::uint32_t(shared);

@@ -129,8 +129,10 @@ void KvTiers::setTip(const Sequence &s)
     if (m_store == nullptr || !m_store->writable() || s.request.session.value == 0 || !m_cache.holds(s.id))
         return;
     const std::vector<NodeId> path = m_cache.path(s.id);
-    if (!path.empty())
-        m_store->setTip(s.request.session, s.request.branch, m_cache.name(path.back()));
+    if (path.empty())
+        return;
+    if (const auto name = m_cache.name(path.back()))
+        m_store->setTip(s.request.session, s.request.branch, *name);
 }
 
 Result<void> KvTiers::flush()

@@ -199,18 +199,20 @@ void KvCache::Impl::markStored(const StoredPayload &payload, SessionId session, 
 void KvCache::Impl::forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics,
                                  EventReason reason)
 {
+    const NumericsIndex arithmetic = m_residency.numerics(numerics);
+    if (!m_residency.hasRow(name, group, arithmetic))
+        return; // the store may say so twice
     tick();
-    const NodeSlot node = m_residency.nodeOf(name);
     api::CacheEvent e = event(EventKind::evict, {});
     e.tier = api::Tier::disk;
     e.group = group.value;
     e.reason = reason;
-    if (node != kNoSlot) {
+    if (const NodeSlot node = m_residency.nodeOf(name); node != kNoSlot) {
         e.node = m_tree[node].id.value;
-        if (!m_residency.onDisk(node, group.value) || m_residency.block(node, group.value) == kNoBlock)
+        if (m_residency.block(node, group.value) == kNoBlock) // it was the last payload of this group
             m_tree[node].eviction = {std::max<std::uint64_t>(m_now, 1), reason, false, {}, {}};
     }
-    m_residency.removeRow(name, group, m_residency.numerics(numerics));
+    m_residency.removeRow(name, group, arithmetic);
     changed();
     emit(e);
 }

@@ -119,29 +119,32 @@ void Residency::addRow(const BlockName &name, const StoredRow &row)
     refreshMasks(stored.node, stored);
 }
 
-std::uint64_t Residency::removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics)
+bool Residency::hasRow(const BlockName &name, GroupIndex group, NumericsIndex numerics) const
 {
     const auto found = m_stored.find(name);
-    if (found == m_stored.end())
-        return 0;
+    return found != m_stored.end() && std::any_of(found->second.rows.begin(), found->second.rows.end(), [&](auto &r) {
+               return r.group == group && r.numerics == numerics;
+           });
+}
+
+void Residency::removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics)
+{
+    const auto found = m_stored.find(name);
+    KVILT_CHECK(found != m_stored.end());
     Stored &stored = found->second;
     const auto row = std::find_if(stored.rows.begin(), stored.rows.end(), [&](const StoredRow &r) {
         return r.group == group && r.numerics == numerics;
     });
-    if (row == stored.rows.end())
-        return 0;
-    const std::uint64_t bytes = row->bytes;
-    const NodeSlot node = stored.node;
-    stored.rows.erase(row);
-    m_storedBytes -= bytes;
+    KVILT_CHECK(row != stored.rows.end());
+    m_storedBytes -= row->bytes;
     --m_storedRows;
-    if (node != kNoSlot) {
-        refreshMasks(node, stored);
-        m_tree.removePayload(node); // may free the node, and with it this entry
+    stored.rows.erase(row);
+    if (stored.node != kNoSlot) {
+        refreshMasks(stored.node, stored);
+        m_tree.removePayload(stored.node); // may free the node, and with it this entry
     } else if (stored.rows.empty()) {
         m_stored.erase(found);
     }
-    return bytes;
 }
 
 const StoredRow *Residency::row(NodeSlot node, std::size_t group, bool otherNumericsToo) const

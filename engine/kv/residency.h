@@ -82,8 +82,9 @@ public:
     void bindName(const BlockName &name, NodeSlot node);
     const BlockName *nameOf(NodeSlot node) const; // null: not bound
     void addRow(const BlockName &name, const StoredRow &row);
-    // The bytes it had; the node, if bound, loses a payload.
-    std::uint64_t removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics);
+    bool hasRow(const BlockName &name, GroupIndex group, NumericsIndex numerics) const;
+    // hasRow() says that it is there. The node, if bound, loses a payload.
+    void removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics);
     // The row to restore from: own numerics first. Null: none.
     const StoredRow *row(NodeSlot node, std::size_t group, bool otherNumericsToo) const;
     NodeSlot nodeOf(const BlockName &name) const;
