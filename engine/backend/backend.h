@@ -58,10 +58,18 @@ struct SliceResult {
     TokenId greedyToken = -1;
 };
 
+// Where a step's time went.
+struct PhaseSeconds {
+    double gemm = 0;      // products with weights
+    double attention = 0; // scores and values
+    double other = 0;     // embedding, norms, RoPE, packing, arg-max
+};
+
 struct StepResult {
-    bool cancelled = false;
+    bool cancelled = false;      // logits and tokens are empty then
     std::vector<SliceResult> slices; // in the plan's order
     double seconds = 0;
+    PhaseSeconds phases;
 };
 
 // A model made ready on one device, together with the KV memory it reads and writes. Owned and called by one

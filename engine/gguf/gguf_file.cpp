@@ -95,15 +95,14 @@ const TensorInfo *GgufFile::findTensor(std::string_view name) const
     return at != m_byName.end() && m_tensors[*at].name == name ? &m_tensors[*at] : nullptr;
 }
 
-void GgufFile::dropPages(const TensorInfo &tensor) const
+void GgufFile::dropPages(std::uint64_t offset, std::uint64_t length) const
 {
-    if (!m_mapped)
+    if (!m_mapped || offset >= m_bytes.size())
         return;
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const std::uint64_t begin = (tensor.offset + page - 1) / page * page;
-    const std::uint64_t end = (tensor.offset + tensor.bytes) / page * page;
-    if (begin < end)
-        ::madvise(const_cast<std::byte *>(m_bytes.data()) + begin, end - begin, MADV_DONTNEED);
+    const std::uint64_t begin = offset / page * page;
+    const std::uint64_t end = offset + std::min<std::uint64_t>(length, m_bytes.size() - offset);
+    ::madvise(const_cast<std::byte *>(m_bytes.data()) + begin, end - begin, MADV_DONTNEED);
 }
 
 tl::unexpected<Error> GgufFile::absent(std::string_view key) const

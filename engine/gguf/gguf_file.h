@@ -90,9 +90,9 @@ public:
         return m_bytes.subspan(tensor.offset, tensor.bytes);
     }
 
-    // Tells the system that the tensor's pages are not needed now (they stay in the page cache and come back when
-    // read). Only whole pages inside the tensor go; nothing happens to bytes given to parse().
-    void dropPages(const TensorInfo &tensor) const;
+    // Tells the system that the pages that hold bytes [offset, offset + length) are not needed now. They stay in the
+    // page cache and come back when read, so this is safe at any time. Nothing happens to bytes given to parse().
+    void dropPages(std::uint64_t offset, std::uint64_t length) const;
 
 private:
     friend class Parser;

@@ -105,8 +105,12 @@ Result<Fingerprint> computeFingerprint(const gguf::GgufFile &file, int threads, 
     const auto cancelled = [&] { return cancel && cancel->load(std::memory_order_relaxed); };
     ThreadPool pool(threads);
     pool.parallelFor(static_cast<std::uint32_t>(leaves.size()), [&](std::uint32_t i, int) {
-        if (!cancelled() && !sha256(leaves[i], digests[i]))
+        if (cancelled())
+            return;
+        if (!sha256(leaves[i], digests[i]))
             failed = true;
+        // A backend keeps its own copy of the weights: what was read here must not stay resident beside it.
+        file.dropPages(static_cast<std::uint64_t>(leaves[i].data() - file.bytes().data()), leaves[i].size());
     });
     if (cancelled())
         return fail(ErrorCode::cancelled, "Reading " + file.path() + " was stopped.");

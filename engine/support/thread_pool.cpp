@@ -41,6 +41,12 @@ std::uint32_t waitForChange(const std::atomic<std::uint32_t> &word, std::uint32_
     return word.load(std::memory_order_acquire);
 }
 
+std::uint64_t nowNs()
+{
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
 std::uint32_t shareBegin(std::uint32_t tasks, int owner, int threads)
 {
     return static_cast<std::uint32_t>(std::uint64_t(tasks) * static_cast<std::uint32_t>(owner) /
@@ -138,13 +144,30 @@ void ThreadPool::work(int thread)
     std::uint32_t phase = m_phase.load(std::memory_order_acquire);
     while (phase < m_phases) {
         const std::uint32_t taken = takeTasks(phase, thread);
-        if (taken != 0 && m_done[phase].fetch_add(taken, std::memory_order_acq_rel) + taken == m_tasks[phase]) {
-            // Sequentially consistent, so that notify_all's look at the waiters cannot overtake the store.
-            m_phase.store(nextPhase(phase + 1), std::memory_order_seq_cst);
-            m_phase.notify_all();
-        }
+        if (taken != 0 && m_done[phase].fetch_add(taken, std::memory_order_acq_rel) + taken == m_tasks[phase])
+            finish(phase, thread);
         phase = waitForChange(m_phase, phase);
     }
+}
+
+// Runs by the one thread that ended the phase's last task.
+void ThreadPool::finish(std::uint32_t phase, int thread)
+{
+    const auto stamp = [&] {
+        if (!m_endNs.empty())
+            m_endNs[phase] = nowNs();
+    };
+    stamp();
+    std::uint32_t next = nextPhase(phase + 1);
+    while (next < m_phases && m_tasks[next] == 1) {
+        phase = next;
+        (*m_body)(phase, 0, thread);
+        stamp();
+        next = nextPhase(phase + 1);
+    }
+    // Sequentially consistent, so that notify_all's look at the waiters cannot overtake the store.
+    m_phase.store(next, std::memory_order_seq_cst);
+    m_phase.notify_all();
 }
 
 void ThreadPool::prepare(std::span<const std::uint32_t> tasksOfPhase)
@@ -165,10 +188,12 @@ void ThreadPool::prepare(std::span<const std::uint32_t> tasksOfPhase)
     m_phase.store(nextPhase(0), std::memory_order_relaxed);
 }
 
-void ThreadPool::run(std::span<const std::uint32_t> tasksOfPhase, Body body)
+void ThreadPool::run(std::span<const std::uint32_t> tasksOfPhase, Body body, std::span<std::uint64_t> endNs)
 {
     KVILT_CHECK((m_state.load(std::memory_order_acquire) & (kOpen | kInsideMask)) == 0);
+    KVILT_CHECK(endNs.empty() || endNs.size() >= tasksOfPhase.size());
     m_body = &body;
+    m_endNs = endNs;
     prepare(tasksOfPhase);
     if (m_workers.empty()) {
         work(0);

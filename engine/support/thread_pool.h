@@ -32,7 +32,8 @@ public:
     int threads() const { return static_cast<int>(m_workers.size()) + 1; }
 
     // tasksOfPhase[p] tasks of phase p; phases without tasks are skipped. body must not throw and not call run().
-    void run(std::span<const std::uint32_t> tasksOfPhase, Body body);
+    // `endNs`, when given, has an entry a phase and gets the steady clock at its end (skipped phases: not written).
+    void run(std::span<const std::uint32_t> tasksOfPhase, Body body, std::span<std::uint64_t> endNs = {});
     // One phase: body(task, thread).
     void parallelFor(std::uint32_t tasks, FunctionRef<void(std::uint32_t, int)> body);
 
@@ -52,6 +53,7 @@ private:
     void work(int thread);
     std::uint32_t takeTasks(std::uint32_t phase, int thread);
     std::uint32_t takeShare(std::uint32_t phase, int owner, int thread);
+    void finish(std::uint32_t phase, int thread);
     std::uint32_t nextPhase(std::uint32_t phase) const; // the first at or after `phase` that has tasks
     std::atomic<std::uint32_t> &cursor(int owner, std::uint32_t phase)
     {
@@ -64,6 +66,7 @@ private:
     // Written by run() while no worker is inside.
     alignas(64) const Body *m_body = nullptr;
     std::span<const std::uint32_t> m_tasks;
+    std::span<std::uint64_t> m_endNs;
     std::uint32_t m_phases = 0;
     std::size_t m_cursorStride = 0;
     std::unique_ptr<std::atomic<std::uint32_t>[]> m_cursors; // a share's next task, counted from the share's begin

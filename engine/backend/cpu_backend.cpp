@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/backend.h"
+#include "engine/backend/cpu_program.h"
+
+#include <fstream>
+#include <string>
+
+namespace kvilt::backend {
+namespace {
+
+// The processor's name as the system gives it, for people.
+std::string processorName()
+{
+    std::ifstream in("/proc/cpuinfo");
+    for (std::string line; std::getline(in, line);)
+        if (line.starts_with("model name"))
+            if (const std::size_t colon = line.find(": "); colon != std::string::npos)
+                return line.substr(colon + 2);
+    return "CPU";
+}
+
+class CpuBackend final : public Backend {
+public:
+    explicit CpuBackend(const kernels::KernelTable &kernels) : m_kernels(kernels) {}
+
+    std::string name() const override { return "cpu"; }
+    std::string deviceName() const override { return processorName(); }
+
+    std::uint64_t freeMemory() const override
+    {
+        std::ifstream in("/proc/meminfo");
+        std::string key;
+        std::uint64_t kilobytes = 0;
+        for (std::string unit; in >> key >> kilobytes; std::getline(in, unit))
+            if (key == "MemAvailable:")
+                return kilobytes * 1024;
+        return 0;
+    }
+
+    Result<std::unique_ptr<Program>> prepare(std::shared_ptr<const model::Model> model, const kv::KvLayout &layout,
+                                             const PrepareOptions &options) override
+    {
+        return CpuProgram::make(m_kernels, std::move(model), layout, options);
+    }
+
+private:
+    const kernels::KernelTable &m_kernels;
+};
+
+} // namespace
+
+Result<std::unique_ptr<Backend>> makeCpuBackend()
+{
+    const auto choice = kernels::selectKernelsFromEnvironment();
+    if (const auto *problem = std::get_if<std::string>(&choice))
+        return fail(ErrorCode::badInput, *problem);
+    return std::make_unique<CpuBackend>(*std::get<const kernels::KernelTable *>(choice));
+}
+
+} // namespace kvilt::backend
