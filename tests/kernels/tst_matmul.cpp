@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/layout/panel_layout.h"
+#include "kernels/reference/reference.h"
+#include "tests/kernels/kernel_test.h"
+#include "tests/support/test_registry.h"
+
+#include <QTest>
+
+#include <cstring>
+
+using namespace kvilt::kernels;
+using namespace kvilt::kernels::test;
+
+namespace {
+
+struct Shape {
+    std::uint32_t rows, cols, tokens;
+};
+
+// Odd numbers of rows, panels, tokens and blocks; cols become a multiple of the type's block.
+constexpr Shape kShapes[] = {{1, 256, 1}, {16, 32, 2}, {17, 96, 3}, {48, 288, 5}, {33, 512, 7}, {80, 64, 12}, {100, 544, 21}};
+
+std::uint32_t colsFor(WeightType type, std::uint32_t cols)
+{
+    const std::uint32_t block = info(type).blockElements;
+    return (cols + block - 1) / block * block;
+}
+
+// The product in double of the weights and the activations as they were quantised.
+std::vector<double> expected(WeightType type, const Shape &shape, std::uint32_t cols, const std::vector<std::byte> &weights,
+                             const std::vector<float> &x, const AlignedBytes &rows)
+{
+    const bool quantised = activationFormat(type) == ActivationFormat::int8;
+    const ActivationLayout layout(cols);
+    std::vector<double> out;
+    for (std::uint32_t t = 0; t < shape.tokens; ++t) {
+        const std::byte *row = rows.data() + t * layout.total;
+        for (std::uint32_t r = 0; r < shape.rows; ++r) {
+            double sum = 0;
+            for (std::uint32_t k = 0; k < cols; ++k) {
+                double value = x[t * std::size_t(cols) + k];
+                if (quantised) {
+                    float scale;
+                    std::memcpy(&scale, row + layout.scales + k / 32 * 4, 4);
+                    value = double(scale) * static_cast<std::int8_t>(row[layout.quants + k]);
+                }
+                sum += value * reference::weight(type, weights.data() + r * rowBytes(type, cols), k);
+            }
+            out.push_back(sum);
+        }
+    }
+    return out;
+}
+
+} // namespace
+
+class MatmulTest : public QObject {
+    Q_OBJECT
+private slots:
+    void equalsTheDoubleProductOnEveryInstructionSet()
+    {
+        Random random(1);
+        for (const WeightTypeInfo &entry : weightTypes()) {
+            for (const Shape &shape : kShapes) {
+                const std::uint32_t cols = colsFor(entry.type, shape.cols);
+                const auto weights = randomWeights(random, entry.type, shape.rows, cols);
+                const auto x = randomFloats(random, std::size_t(shape.tokens) * cols);
+                const Packed packed = pack(entry.type, shape.rows, cols, weights);
+                std::vector<float> first;
+                for (const KernelTable *table : tablesUnderTest()) {
+                    const AlignedBytes rows = prepareRows(*table, activationFormat(entry.type), x, cols);
+                    const auto out = matmul(*table, packed, rows, shape.tokens);
+                    const double error = worstError(out, expected(entry.type, shape, cols, weights, x, rows));
+                    QVERIFY2(error < 2e-5, qPrintable(QString("%1 on %2, %3 x %4: %5").arg(entry.name).arg(table->name)
+                                                          .arg(shape.rows).arg(cols).arg(error)));
+                    if (first.empty())
+                        first = out;
+                    QVERIFY2(sameBits(out, first), qPrintable(QString("%1 on %2").arg(entry.name).arg(table->name)));
+                }
+            }
+        }
+    }
+
+    void extremeCodesStayExact()
+    {
+        for (const WeightTypeInfo &entry : weightTypes()) {
+            if (activationFormat(entry.type) != ActivationFormat::int8)
+                continue;
+            const std::uint32_t cols = 512;
+            for (const int code : {0x00, 0xff, 0x80, 0x7f}) {
+                std::vector<std::byte> weights(rowBytes(entry.type, cols) * 16, std::byte(code));
+                Random random(2);
+                const auto scales = randomWeights(random, entry.type, 16, cols); // f16 fields from here
+                for (std::size_t at = 0; at < weights.size(); at += entry.blockBytes) {
+                    const std::size_t field = entry.type == WeightType::Q6_K ? 208 : 0;
+                    std::memcpy(&weights[at + field], &scales[at + field], 2);
+                    if (entry.type == WeightType::Q4_1 || entry.type == WeightType::Q5_1 || entry.type == WeightType::Q4_K ||
+                        entry.type == WeightType::Q5_K)
+                        std::memcpy(&weights[at + 2], &scales[at + 2], 2);
+                }
+                for (const float sign : {1.0f, -1.0f}) {
+                    const std::vector<float> x(std::size_t(cols) * 5, sign); // all quants are +-127
+                    const Packed packed = pack(entry.type, 16, cols, weights);
+                    for (const KernelTable *table : tablesUnderTest()) {
+                        const AlignedBytes rows = prepareRows(*table, ActivationFormat::int8, x, cols);
+                        const auto out = matmul(*table, packed, rows, 5);
+                        const auto want = expected(entry.type, {16, cols, 5}, cols, weights, x, rows);
+                        QVERIFY2(worstError(out, want) < 2e-5, qPrintable(QString("%1 on %2").arg(entry.name).arg(table->name)));
+                    }
+                }
+            }
+        }
+    }
+
+    void aRowsBitsDoNotDependOnItsNeighbours()
+    {
+        Random random(3);
+        for (const WeightTypeInfo &entry : weightTypes()) {
+            const std::uint32_t cols = colsFor(entry.type, 288), rows = 70, tokens = 29;
+            const auto x = randomFloats(random, std::size_t(tokens) * cols);
+            const Packed packed = pack(entry.type, rows, cols, randomWeights(random, entry.type, rows, cols));
+            for (const KernelTable *table : tablesUnderTest()) {
+                const AlignedBytes all = prepareRows(*table, activationFormat(entry.type), x, cols);
+                const auto together = matmul(*table, packed, all, tokens);
+                for (std::uint32_t t = 0; t < tokens; ++t) {
+                    const std::vector<float> one(x.begin() + t * std::ptrdiff_t(cols), x.begin() + (t + 1) * std::ptrdiff_t(cols));
+                    const auto alone = matmul(*table, packed, prepareRows(*table, activationFormat(entry.type), one, cols), 1);
+                    QVERIFY2(std::memcmp(alone.data(), together.data() + t * rows, rows * 4) == 0,
+                             qPrintable(QString("%1 on %2, token %3").arg(entry.name).arg(table->name).arg(t)));
+                }
+            }
+        }
+    }
+
+    void panelsMayBeSplitAndAddToWhatIsThere()
+    {
+        Random random(4);
+        const std::uint32_t cols = 256, rows = 71, tokens = 6, ld = 75;
+        const auto x = randomFloats(random, std::size_t(tokens) * cols);
+        for (const WeightTypeInfo &entry : weightTypes()) {
+            const Packed packed = pack(entry.type, rows, cols, randomWeights(random, entry.type, rows, cols));
+            for (const KernelTable *table : tablesUnderTest()) {
+                const AlignedBytes prepared = prepareRows(*table, activationFormat(entry.type), x, cols);
+                const auto whole = matmul(*table, packed, prepared, tokens);
+                std::vector<float> out(std::size_t(ld) * tokens, 3.0f);
+                AlignedBytes scratch(matmulScratchBytes(entry.type, cols));
+                for (std::uint32_t panel = 0; panel < packed.matrix.panels(); ++panel) {
+                    MatmulArgs args{packed.matrix, {activationFormat(entry.type), cols, tokens, prepared.data()}};
+                    args.panelBegin = panel;
+                    args.panelEnd = panel + 1;
+                    args.out = out.data();
+                    args.ldOut = ld;
+                    args.addToOut = true;
+                    args.scratch = scratch.data();
+                    table->matmul(args);
+                }
+                for (std::uint32_t t = 0; t < tokens; ++t)
+                    for (std::uint32_t r = 0; r < ld; ++r)
+                        QCOMPARE(out[t * ld + r], r < rows ? 3.0f + whole[t * rows + r] : 3.0f);
+            }
+        }
+    }
+};
+
+KVILT_TEST_CLASS(MatmulTest)
+#include "tst_matmul.moc"
