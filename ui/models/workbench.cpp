@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/models/workbench.h"
 
+#include <QDateTime>
+
 #include <algorithm>
 
 namespace kvilt::ui {
@@ -110,11 +112,20 @@ void Workbench::pullEvents()
     const std::size_t taken = m_port.takeEvents(m_events, kEventBatch, lost);
     if (taken == 0 && lost == 0)
         return;
+    keep(m_events, lost);
     emit eventsArrived(m_events, lost);
     if (lost > 0)
         post(api::command::RequestSnapshot{});
     if (taken == kEventBatch)
         QMetaObject::invokeMethod(this, &Workbench::pull, Qt::QueuedConnection);
+}
+
+void Workbench::keep(const std::vector<api::CacheEvent> &events, std::uint64_t lost)
+{
+    m_eventLog.append(events, lost);
+    for (const api::CacheEvent &event : events)
+        if (event.kind == api::EventKind::restore)
+            m_history.addRestore(event.a, event.b);
 }
 
 void Workbench::open(const api::update::SessionOpened &opened)
@@ -164,6 +175,8 @@ void Workbench::handle(api::Update &update)
                 emit textAppended(u);
             } else if constexpr (std::is_same_v<T, up::TurnProgress>) {
                 setBusy(u.session, true);
+                if (u.phase == api::update::TurnPhase::decode && u.tokensPerSecond > 0)
+                    m_history.addSpeed(double(QDateTime::currentMSecsSinceEpoch()) * 1e-3, u.tokensPerSecond);
                 emit turnProgressed(u);
             } else if constexpr (std::is_same_v<T, up::TurnFinished>) {
                 setBusy(u.session, false);
@@ -185,6 +198,7 @@ void Workbench::handle(api::Update &update)
                 }
             } else if constexpr (std::is_same_v<T, up::Counts>) {
                 m_counts = u.counts;
+                m_history.addCounts(u.counts);
                 emit countsChanged(u.counts);
             } else if constexpr (std::is_same_v<T, up::Notice>) {
                 emit noticed(u);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "engine/api/engine_port.h"
+#include "ui/models/event_log.h"
 #include "ui/models/hover_link.h"
+#include "ui/models/plot_history.h"
 
 #include <QElapsedTimer>
 #include <QObject>
@@ -29,6 +31,9 @@ public:
 
     Theme &theme() { return m_theme; }
     HoverLink &hover() { return m_hover; }
+    // Kept from the start, whether a view shows them or not.
+    EventLog &eventLog() { return m_eventLog; }
+    PlotHistory &history() { return m_history; }
 
     const api::update::ModelState &model() const { return m_model; }
     bool modelReady() const { return m_model.phase == api::update::ModelPhase::ready; }
@@ -41,6 +46,7 @@ public:
     const std::optional<api::PoolCounts> &counts() const { return m_counts; }
     // A session's title as last listed, for owners of blocks; empty when unknown.
     QString titleOf(SessionId session) const;
+    const std::vector<std::pair<SessionId, QString>> &titles() const { return m_titles; }
     // The view is frozen on purpose (Space): cache events wait in the ring, snapshots are asked for on resume.
     bool paused() const { return m_paused; }
     void setPaused(bool paused);
@@ -84,11 +90,14 @@ private:
     void open(const api::update::SessionOpened &opened);
     void setBusy(SessionId session, bool busy);
     void pullEvents();
+    void keep(const std::vector<api::CacheEvent> &events, std::uint64_t lost);
     void noteCommand(const api::Command &command);
 
     api::EnginePort &m_port;
     Theme &m_theme;
     HoverLink m_hover;
+    EventLog m_eventLog;
+    PlotHistory m_history;
     api::update::ModelState m_model;
     SessionId m_session;
     QString m_sessionTitle;
