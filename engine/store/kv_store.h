@@ -54,7 +54,7 @@ struct NewPayload {
     kv::BlockName parent;                       // the root's name for a first block
     std::int32_t firstToken = 0;
     std::vector<TokenId> tokens;
-    SessionId session;                          // for the completion
+    SessionId session;                          // whose it is; 0: nobody's
     TurnId turn;
     std::vector<std::byte> bytes;               // canonical stored form
 };
@@ -93,6 +93,11 @@ struct KvStats {
     std::uint64_t declined = 0;                 // put() refused: queue full, read-only, disk full
     std::uint64_t corrupt = 0;
     std::uint64_t pendingBytes = 0;
+};
+
+struct KvUsage {
+    std::uint64_t bytes = 0;
+    std::uint32_t blocks = 0;                   // nodes with a payload, whatever the number of groups
 };
 
 // One node of a session's KV, parents before children (export).
@@ -150,8 +155,8 @@ public:
     void endBranch(SessionId session, MessageId branch);
     // Drops the session's payloads that no other session needs ("drop KV, keep the text"; a deleted session).
     void dropSession(SessionId session);
-    std::uint64_t sessionBytes(SessionId session) const;      // shared prefixes count for each that needs them
-    std::uint32_t sessionBlocks(SessionId session) const;
+    // What the branches of a session need, and what it wrote besides; a shared prefix counts for each that needs it.
+    KvUsage usage(SessionId session) const;
     std::vector<StoredNode> sessionNodes(SessionId session) const;
 
     void setQuota(std::uint64_t bytes); // evicts at once

@@ -24,10 +24,11 @@ struct EventChunk {
 
 // Which events to show: all that are set must hold.
 struct EventFilter {
-    std::optional<SessionId> session; // events of its turns
+    std::optional<SessionId> session;     // on whose behalf it was done
     std::optional<TurnId> turn;
     std::uint64_t firstNumber = 0;
     std::uint64_t endNumber = UINT64_MAX; // exclusive
+    bool matches(const api::CacheEvent &event) const;
 };
 
 // Where chunks go to be kept (engine/store/event_store.h). save() and turnEnded() never wait for a disk.
@@ -58,7 +59,7 @@ public:
     ~EventJournal() override; // hands over what is left
 
     void emit(const api::CacheEvent &event) noexcept override;
-    // The turn is over: its events can be asked for by session and turn from now on, also after a restart.
+    // The turn is over: its events leave for the store, where they are found by turn also after a restart.
     void endTurn(SessionId session, TurnId turn) noexcept;
     void flush() noexcept; // hands the open chunk to the store
 
@@ -67,22 +68,17 @@ public:
     Result<void> visit(const EventFilter &filter, const std::function<void(const api::CacheEvent &)> &visitor) const;
 
 private:
-    struct TurnRange {
-        SessionId session;
-        TurnId turn;
-    };
-    void closeChunk(); // with the lock held
-    bool matches(const EventFilter &filter, const api::CacheEvent &event) const;
+    void closeChunk() noexcept; // with the lock held
+    void keep(EventChunk chunk);
 
     JournalOptions m_options;
     mutable std::mutex m_mutex;              // held for a push_back; visit() copies under it
     EventChunk m_open;
     std::deque<EventChunk> m_kept;           // without a store
     std::size_t m_keptEvents = 0;
-    std::vector<TurnRange> m_turns;          // without a store
     std::uint64_t m_next = 1;
     std::uint64_t m_lost = 0;
-    std::uint64_t m_turnFirst = 1;           // where the events after the last endTurn() begin
+    std::uint64_t m_turnFirst = 1;           // the first event after the last endTurn()
 };
 
 } // namespace kvilt::trace
