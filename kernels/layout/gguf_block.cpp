@@ -13,12 +13,34 @@ std::uint16_t half(Bytes p)
     return std::uint16_t(p[0] | (p[1] << 8));
 }
 
+constexpr std::uint64_t kEachByte = 0x0101010101010101;
+
+std::uint64_t eightAt(const std::uint8_t *p)
+{
+    std::uint64_t bytes;
+    std::memcpy(&bytes, p, 8);
+    return bytes;
+}
+
+void putEight(std::uint8_t *p, std::uint64_t bytes)
+{
+    std::memcpy(p, &bytes, 8);
+}
+
+// Bit i of `bits` as 16 in byte i.
+std::uint64_t fifthBits(std::uint32_t bits)
+{
+    const std::uint64_t chosen = ((bits & 255u) * kEachByte) & 0x8040201008040201;
+    return (((chosen + 0x7f * kEachByte) >> 7) & kEachByte) << 4;
+}
+
 // 16 bytes of nibbles: columns 0..15 low, 16..31 high. `high`: 32 bits that become bit 4 of each code.
 void nibbles32(Bytes from, std::uint32_t high, std::uint8_t *codes)
 {
-    for (unsigned i = 0; i < 16; ++i) {
-        codes[i] = std::uint8_t((from[i] & 15u) | (((high >> i) & 1u) << 4));
-        codes[i + 16] = std::uint8_t((from[i] >> 4) | (((high >> (i + 16)) & 1u) << 4));
+    for (unsigned i = 0; i < 16; i += 8) {
+        const std::uint64_t packed = eightAt(from + i);
+        putEight(codes + i, (packed & (15 * kEachByte)) | fifthBits(high >> i));
+        putEight(codes + i + 16, ((packed >> 4) & (15 * kEachByte)) | fifthBits(high >> (i + 16)));
     }
 }
 
@@ -44,9 +66,10 @@ void sixBitScales(Bytes from, GgufBlock &block)
 void nibbles256(Bytes from, std::uint8_t *codes)
 {
     for (unsigned pair = 0; pair < 4; ++pair)
-        for (unsigned i = 0; i < 32; ++i) {
-            codes[64 * pair + i] = from[32 * pair + i] & 15u;
-            codes[64 * pair + 32 + i] = from[32 * pair + i] >> 4;
+        for (unsigned i = 0; i < 32; i += 8) {
+            const std::uint64_t packed = eightAt(from + 32 * pair + i);
+            putEight(codes + 64 * pair + i, packed & (15 * kEachByte));
+            putEight(codes + 64 * pair + 32 + i, (packed >> 4) & (15 * kEachByte));
         }
 }
 
@@ -65,8 +88,10 @@ void readQ5K(Bytes p, GgufBlock &block)
     sixBitScales(p + 4, block);
     nibbles256(p + 48, block.codes);
     for (unsigned group = 0; group < 8; ++group)
-        for (unsigned i = 0; i < 32; ++i)
-            block.codes[32 * group + i] |= std::uint8_t(((p[16 + i] >> group) & 1u) << 4);
+        for (unsigned i = 0; i < 32; i += 8) {
+            const std::uint64_t fifth = ((eightAt(p + 16 + i) >> group) & kEachByte) << 4;
+            putEight(block.codes + 32 * group + i, eightAt(block.codes + 32 * group + i) | fifth);
+        }
 }
 
 void readQ6K(Bytes p, GgufBlock &block)
@@ -75,11 +100,15 @@ void readQ6K(Bytes p, GgufBlock &block)
         const Bytes low = p + 64 * n;
         const Bytes high = p + 128 + 32 * n;
         std::uint8_t *codes = block.codes + 128 * n;
-        for (unsigned i = 0; i < 32; ++i) {
-            codes[i] = std::uint8_t((low[i] & 15u) | ((high[i] & 3u) << 4));
-            codes[i + 32] = std::uint8_t((low[i + 32] & 15u) | (((high[i] >> 2) & 3u) << 4));
-            codes[i + 64] = std::uint8_t((low[i] >> 4) | (((high[i] >> 4) & 3u) << 4));
-            codes[i + 96] = std::uint8_t((low[i + 32] >> 4) | ((high[i] >> 6) << 4));
+        for (unsigned i = 0; i < 32; i += 8) {
+            const std::uint64_t first = eightAt(low + i), second = eightAt(low + 32 + i), top = eightAt(high + i);
+            const auto code = [top](std::uint64_t nibbles, unsigned pair) {
+                return (nibbles & (15 * kEachByte)) | ((top >> (2 * pair)) & (3 * kEachByte)) << 4;
+            };
+            putEight(codes + i, code(first, 0));
+            putEight(codes + 32 + i, code(second, 1));
+            putEight(codes + 64 + i, code(first >> 4, 2));
+            putEight(codes + 96 + i, code(second >> 4, 3));
         }
     }
     std::memcpy(block.subScale, p + 192, 16);

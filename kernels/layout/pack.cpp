@@ -20,28 +20,39 @@ void packFloats(const WeightView &from, std::uint32_t firstRow, std::uint32_t ro
     }
 }
 
-// Places 32 codes of one row.
+std::uint32_t quadAt(const std::uint8_t *codes)
+{
+    std::uint32_t quad;
+    std::memcpy(&quad, codes, 4);
+    return quad;
+}
+
+void putQuad(std::uint8_t *at, std::uint32_t quad)
+{
+    std::memcpy(at, &quad, 4);
+}
+
+// Places 32 codes of one row, four at a time as the bytes of a word.
 void packCodes32(const PanelFormat &format, const std::uint8_t *codes, std::uint32_t row, std::uint8_t *low,
                  std::uint8_t *high)
 {
+    constexpr std::uint32_t kNibbles = 0x0f0f0f0f;
     low += 4 * row;
     high += 4 * row;
     if (format.lowBits == 8) {
         for (unsigned quad = 0; quad < 8; ++quad)
-            std::memcpy(low + 64 * quad, codes + 4 * quad, 4);
+            putQuad(low + 64 * quad, quadAt(codes + 4 * quad));
         return;
     }
     for (unsigned pair = 0; pair < 4; ++pair)
-        for (unsigned j = 0; j < 4; ++j)
-            low[64 * pair + j] = std::uint8_t((codes[8 * pair + j] & 15u) | (codes[8 * pair + 4 + j] << 4));
-    if (format.highBits == 1)
-        for (unsigned quad = 0; quad < 8; ++quad)
-            for (unsigned j = 0; j < 4; ++j)
-                high[j] |= std::uint8_t((codes[4 * quad + j] >> 4) << quad);
-    if (format.highBits == 2)
-        for (unsigned quad = 0; quad < 8; ++quad)
-            for (unsigned j = 0; j < 4; ++j)
-                high[64 * (quad / 4) + j] |= std::uint8_t((codes[4 * quad + j] >> 4) << (2 * (quad % 4)));
+        putQuad(low + 64 * pair, (quadAt(codes + 8 * pair) & kNibbles) | (quadAt(codes + 8 * pair + 4) & kNibbles) << 4);
+    for (unsigned plane = 0; plane < format.highBits; ++plane) { // a plane holds the high bits of 8 or of 4 quads
+        const unsigned quads = 8 / format.highBits;
+        std::uint32_t bits = 0;
+        for (unsigned quad = 0; quad < quads; ++quad)
+            bits |= ((quadAt(codes + 4 * (plane * quads + quad)) >> 4) & kNibbles) << (quad * format.highBits);
+        putQuad(high + 64 * plane, bits);
+    }
 }
 
 void putHalf(std::byte *at, std::uint32_t row, std::uint16_t value)
@@ -92,7 +103,8 @@ void packPanel(const WeightView &from, std::uint32_t panelIndex, std::byte *pane
 {
     const std::uint32_t firstRow = panelIndex * kPanelRows;
     const std::uint32_t rows = std::min(kPanelRows, from.rows - firstRow);
-    std::memset(panel, 0, packedPanelBytes(from.type, from.cols)); // rows that pad, and high bits are or-ed in
+    if (rows < kPanelRows)
+        std::memset(panel, 0, packedPanelBytes(from.type, from.cols));
     switch (panelFormat(from.type).floatBytes) {
     case 4: return packFloats<std::uint32_t>(from, firstRow, rows, panel);
     case 2: return packFloats<std::uint16_t>(from, firstRow, rows, panel);
