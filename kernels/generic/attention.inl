@@ -71,6 +71,7 @@ template <typename Keys, int kRows, int kTiles>
 void scoreRows(const UnitContext &unit, std::uint32_t row, const GroupTiles &tiles, int tile)
 {
     F32x16 sums[kRows][kTiles];
+    clearTile(sums);
     Keys::template tile<kRows, kTiles>(unit, row, tiles.keys + tile, sums);
     KVILT_UNROLL for (int t = 0; t < kRows; ++t)
         KVILT_UNROLL for (int p = 0; p < kTiles; ++p)
@@ -296,10 +297,29 @@ KVILT_INLINE void copyQueries(const UnitContext &unit)
     }
 }
 
+// 16 * dim elements as floats; the address stays where they are floats already or are not widened.
+KVILT_INLINE const std::byte *widenTile(KvElement type, const std::byte *tile, std::uint32_t dim, std::byte *to)
+{
+    if (type == KvElement::f16)
+        widen<ElementF16>(tile, dim, to);
+    else if (type == KvElement::bf16)
+        widen<ElementBf16>(tile, dim, to);
+    else
+        return tile;
+    return to;
+}
+
+// With many rows, 16-bit K and V are widened once a group instead of once for every few rows.
+KVILT_INLINE bool widens(const UnitContext &unit, KvElement type)
+{
+    return unit.rows >= kWidenRows && (type == KvElement::f16 || type == KvElement::bf16);
+}
+
 // Blocks that hold visible positions of [begin, end) within the group at `base`.
 KVILT_INLINE GroupTiles findTiles(const UnitContext &unit, std::int32_t base, std::int32_t begin, std::int32_t end)
 {
     const PagedKvView &kv = unit.args.kv;
+    const bool widenKeys = widens(unit, kv.keys.type), widenValues = widens(unit, kv.values.type);
     GroupTiles tiles;
     tiles.first = std::max(0, (begin - base) / 16);
     tiles.last = std::min(4, (end - base + 15) / 16);
@@ -309,6 +329,12 @@ KVILT_INLINE GroupTiles findTiles(const UnitContext &unit, std::int32_t base, st
         const std::uint32_t within = position % kv.keys.blockSize / kTileTokens;
         tiles.keys[tile] = block + kv.keyOffset + kvTileOffset(kv.keys, unit.unit.kvHead, within);
         tiles.values[tile] = block + kv.valueOffset + kvTileOffset(kv.values, unit.unit.kvHead, within);
+        if (widenKeys)
+            tiles.keys[tile] = widenTile(kv.keys.type, tiles.keys[tile], kv.keys.dim,
+                                         unit.scratch + unit.layout.wideKeys + std::size_t(tile) * kv.keys.dim * 64);
+        if (widenValues)
+            tiles.values[tile] = widenTile(kv.values.type, tiles.values[tile], kv.values.dim,
+                                           unit.scratch + unit.layout.wideValues + std::size_t(tile) * kv.values.dim * 64);
     }
     return tiles;
 }
@@ -390,8 +416,9 @@ void runAttentionUnit(const AttentionArgs &args, const AttentionCut &cut, std::u
                            scratch, (part.tokenEnd - part.tokenBegin) * rowsPerToken,
                            rowsPerToken};
     copyQueries(unit);
-    const ScoreGroup score = scoreFunction(args.kv.keys.type);
-    const ValueGroup value = valueFunction(args.kv.values.type);
+    const KvElement keys = args.kv.keys.type, values = args.kv.values.type;
+    const ScoreGroup score = scoreFunction(widens(unit, keys) ? KvElement::f32 : keys);
+    const ValueGroup value = valueFunction(widens(unit, values) ? KvElement::f32 : values);
     for (std::uint32_t row = 0; row < unit.rows; ++row)
         unit.whole(row)[unit.valueDim()] = kNothing;
     for (std::uint32_t split = part.splitBegin; split < part.splitEnd; ++split) {

@@ -96,44 +96,98 @@ void matmulQuant(const MatmulArgs &args)
     }
 }
 
-template <typename Element, int kTokens, int kPanels>
-void floatTokens(const MatmulArgs &args, std::uint32_t panel, std::uint32_t token)
+// --- float weights
+struct FloatRows {
+    const float *x;
+    std::size_t ld;
+};
+
+KVILT_INLINE FloatRows floatRows(const MatmulArgs &args)
+{
+    return {reinterpret_cast<const float *>(args.x.data),
+            activationRowBytes(ActivationFormat::f32, args.x.cols) / sizeof(float)};
+}
+
+// One token, all columns; several panels at once hide the latency of their single accumulators.
+template <typename Element, int kPanels>
+void floatOneToken(const MatmulArgs &args, std::uint32_t panel, std::uint32_t token)
 {
     const std::size_t panelBytes = packedPanelBytes(args.weights.type, args.weights.cols);
-    const std::size_t ldx = activationRowBytes(ActivationFormat::f32, args.x.cols) / sizeof(float);
+    const FloatRows rows = floatRows(args);
     const std::byte *panels[kPanels];
     KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
         panels[p] = args.weights.data + (panel + p) * panelBytes;
-    F32x16 sums[kTokens][kPanels];
-    const auto *x = reinterpret_cast<const float *>(args.x.data) + token * ldx;
-    floatTile<Element, kTokens, kPanels>(panels, x, ldx, args.x.cols, sums);
-    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
-        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
-            putRows(args, panel + p, token + t, sums[t][p]);
+    F32x16 sums[1][kPanels];
+    clearTile(sums);
+    floatTile<Element, 1, kPanels>(panels, rows.x + token * rows.ld, rows.ld, args.x.cols, sums);
+    KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+        putRows(args, panel + p, token, sums[0][p]);
 }
 
-// All tokens times kPanels panels.
-template <typename Element, int kTokens, int kPanels>
-KVILT_INLINE void floatPanels(const MatmulArgs &args, std::uint32_t panel)
+// Many tokens: kFloatColumns columns of kPanels panels are widened to floats that fit the first-level cache and are
+// used for all tokens of a pass; the unfinished sums wait in the scratch.
+template <int kTokens, int kPanels>
+void floatColumns(const FloatRows &rows, std::uint32_t column, std::uint32_t columns, const std::byte *widened, float *sums)
 {
-    std::uint32_t token = 0;
-    for (; token + kTokens <= args.x.count; token += kTokens)
-        floatTokens<Element, kTokens, kPanels>(args, panel, token);
-    for (; token < args.x.count; ++token)
-        floatTokens<Element, 1, kPanels>(args, panel, token);
+    const std::byte *panels[kPanels];
+    KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+        panels[p] = widened + std::size_t(p) * kFloatColumns * 64;
+    F32x16 tile[kTokens][kPanels];
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+            tile[t][p] = load(sums + (t * kPanels + p) * 16);
+    floatTile<ElementF32, kTokens, kPanels>(panels, rows.x + column, rows.ld, columns, tile);
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+            store(sums + (t * kPanels + p) * 16, tile[t][p]);
+}
+
+template <typename Element, int kPanels>
+void floatPass(const MatmulArgs &args, std::uint32_t panel, std::uint32_t token, std::uint32_t count)
+{
+    const std::size_t panelBytes = packedPanelBytes(args.weights.type, args.weights.cols);
+    auto *sums = reinterpret_cast<float *>(args.scratch);
+    std::byte *widened = args.scratch + std::size_t(kFloatPass) * kPanels * 64;
+    std::memset(sums, 0, std::size_t(count) * kPanels * 64);
+    for (std::uint32_t column = 0; column < args.x.cols; column += kFloatColumns) {
+        const std::uint32_t columns = std::min(kFloatColumns, args.x.cols - column);
+        for (int p = 0; p < kPanels; ++p)
+            widen<Element>(args.weights.data + (panel + p) * panelBytes + std::size_t(column) * 16 * Element::kBytes, columns,
+                           widened + std::size_t(p) * kFloatColumns * 64);
+        FloatRows rows = floatRows(args);
+        rows.x += token * rows.ld;
+        std::uint32_t t = 0;
+        for (; t + kFloatTokens <= count; t += kFloatTokens, rows.x += kFloatTokens * rows.ld)
+            floatColumns<kFloatTokens, kPanels>(rows, column, columns, widened, sums + std::size_t(t) * kPanels * 16);
+        for (; t < count; ++t, rows.x += rows.ld)
+            floatColumns<1, kPanels>(rows, column, columns, widened, sums + std::size_t(t) * kPanels * 16);
+    }
+    for (std::uint32_t t = 0; t < count; ++t)
+        for (int p = 0; p < kPanels; ++p)
+            putRows(args, panel + p, token + t, load(sums + (t * kPanels + p) * 16));
 }
 
 template <typename Element>
 void matmulFloat(const MatmulArgs &args)
 {
-    std::uint32_t panel = args.panelBegin;
-    if (args.x.count < kFloatTokens) // several panels at once hide the latency of their single accumulators
-        for (; panel + kFloatPanelsOneToken <= args.panelEnd; panel += kFloatPanelsOneToken)
-            floatPanels<Element, 1, kFloatPanelsOneToken>(args, panel);
-    for (; panel + kFloatPanels <= args.panelEnd; panel += kFloatPanels)
-        floatPanels<Element, kFloatTokens, kFloatPanels>(args, panel);
-    for (; panel < args.panelEnd; ++panel)
-        floatPanels<Element, kFloatTokens, 1>(args, panel);
+    if (args.x.count < kFloatTokens) {
+        for (std::uint32_t token = 0; token < args.x.count; ++token) {
+            std::uint32_t panel = args.panelBegin;
+            for (; panel + kFloatPanelsOneToken <= args.panelEnd; panel += kFloatPanelsOneToken)
+                floatOneToken<Element, kFloatPanelsOneToken>(args, panel, token);
+            for (; panel < args.panelEnd; ++panel)
+                floatOneToken<Element, 1>(args, panel, token);
+        }
+        return;
+    }
+    for (std::uint32_t token = 0; token < args.x.count; token += kFloatPass) {
+        const std::uint32_t count = std::min(kFloatPass, args.x.count - token);
+        std::uint32_t panel = args.panelBegin;
+        for (; panel + kFloatPanels <= args.panelEnd; panel += kFloatPanels)
+            floatPass<Element, kFloatPanels>(args, panel, token, count);
+        for (; panel < args.panelEnd; ++panel)
+            floatPass<Element, 1>(args, panel, token, count);
+    }
 }
 
 void matmul(const MatmulArgs &args) noexcept

@@ -19,8 +19,8 @@ struct ElementBf16 {
     static KVILT_INLINE void store16(std::byte *p, F32x16 x) { storeBf16(p, x); }
 };
 
-// sums[t][p] = sum over k ascending of panel p's column k times x[t * ldx + k]: one FMA a column, one accumulator an
-// output, whatever kTokens and kPanels are.
+// sums[t][p] += panel p's column k times x[t * ldx + k], for k ascending: one FMA a column, one accumulator an output,
+// whatever kTokens and kPanels are and however the columns are cut into calls.
 template <typename Element, int kTokens, int kPanels>
 KVILT_INLINE void floatTile(const std::byte *const *panels, const float *x, std::size_t ldx, std::uint32_t cols,
                             F32x16 (&sums)[kTokens][kPanels])
@@ -28,9 +28,6 @@ KVILT_INLINE void floatTile(const std::byte *const *panels, const float *x, std:
     const std::byte *at[kPanels];
     KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
         at[p] = panels[p];
-    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
-        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
-            sums[t][p] = zero();
     for (std::uint32_t k = 0; k < cols; ++k) {
         F32x16 column[kPanels];
         KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
@@ -41,6 +38,22 @@ KVILT_INLINE void floatTile(const std::byte *const *panels, const float *x, std:
                 sums[t][p] = fma(column[p], value, sums[t][p]);
         }
     }
+}
+
+template <int kTokens, int kPanels>
+KVILT_INLINE void clearTile(F32x16 (&sums)[kTokens][kPanels])
+{
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
+            sums[t][p] = zero();
+}
+
+// `count` vectors of 16 elements as floats.
+template <typename Element>
+KVILT_INLINE void widen(const std::byte *from, std::size_t count, std::byte *to)
+{
+    for (std::size_t i = 0; i < count; ++i)
+        storeF32(to + 64 * i, Element::load16(from + 16 * Element::kBytes * i));
 }
 
 // --- quantised panels, 32 columns at a time

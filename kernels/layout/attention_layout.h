@@ -15,6 +15,7 @@ namespace kvilt::kernels {
 // Enough rows that reading K and V from the cache costs little beside computing; few enough that their
 // accumulators stay in the second-level cache.
 inline constexpr std::uint32_t kUnitRows = 48;
+inline constexpr std::uint32_t kWidenRows = 12;   // from so many on, 16-bit K and V become floats in the scratch first
 inline constexpr std::uint32_t kGroupTokens = 64; // positions between two updates of the running maximum
 
 constexpr std::uint32_t tokensPerTile(std::uint32_t rowsPerToken)
@@ -37,6 +38,7 @@ struct AttentionScratch {
     std::size_t split = 0, whole = 0;         // f32 [rows][partialStride]: this split, all splits so far
     std::size_t maxima = 0;                   // f32 [rows up to a multiple of 16]; the next ones likewise:
     std::size_t groupMaxima = 0, corrections = 0;
+    std::size_t wideKeys = 0, wideValues = 0; // f32 tiles of a group, where rows >= kWidenRows
     std::size_t begins = 0, ends = 0;         // i32: visible positions of the row
     std::size_t total = 0;
 
@@ -60,6 +62,8 @@ struct AttentionScratch {
         maxima = take(padded * 4);
         groupMaxima = take(padded * 4);
         corrections = take(padded * 4);
+        wideKeys = take(std::size_t(kGroupTokens) * keys.dim * 4);
+        wideValues = take(std::size_t(kGroupTokens) * valueDim * 4);
         begins = take(padded * 4);
         ends = take(padded * 4);
         total = at;

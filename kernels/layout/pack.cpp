@@ -144,12 +144,13 @@ std::size_t activationRowBytes(ActivationFormat format, std::uint32_t cols)
     return format == ActivationFormat::f32 ? roundUp64(std::size_t(cols) * 4) : ActivationLayout(cols).total;
 }
 
-// A decoded panel: a byte a code, a float scale and minimum a group (see generic/matmul.inl).
+// Quantised: a decoded panel, a byte a code, a float scale and minimum a group. Float: unfinished sums and widened
+// columns (see generic/matmul.inl).
 std::size_t matmulScratchBytes(WeightType type, std::uint32_t cols)
 {
     const PanelFormat format = panelFormat(type);
     if (format.floatBytes)
-        return 64;
+        return std::size_t(kFloatPass + kFloatColumns) * kMostFloatPanels * 64;
     return std::size_t(cols) * 16 + std::size_t(cols) / format.group * 64 * (format.mins ? 2 : 1);
 }
 

@@ -76,6 +76,12 @@ struct PanelLayout {
     }
 };
 
+// Float weights times many tokens: tokens of one pass over the panels, and columns that are widened to floats at a
+// time (see generic/matmul.inl).
+inline constexpr std::uint32_t kFloatPass = 96;
+inline constexpr std::uint32_t kFloatColumns = 128;
+inline constexpr std::uint32_t kMostFloatPanels = 4; // that any instruction set takes together
+
 // An int8 activation row of `cols` columns (a multiple of 32): x = scale[k / 32] * quants[k].
 struct ActivationLayout {
     std::size_t quants = 0;     // int8 [cols]
