@@ -281,7 +281,8 @@ Result<std::vector<TokenId>> readTokens(sql::Database &db, std::int64_t id)
     if (blob.size() % sizeof(TokenId) != 0)
         return fail(ErrorCode::corrupt, "A stored KV block is damaged.");
     std::vector<TokenId> tokens(blob.size() / sizeof(TokenId));
-    std::memcpy(tokens.data(), blob.data(), blob.size());
+    if (!tokens.empty())
+        std::memcpy(tokens.data(), blob.data(), blob.size());
     return tokens;
 }
 

@@ -335,7 +335,7 @@ private slots:
         const auto whole = test::readBytes(file);
         QVERIFY(whole.size() > 4000);
         int setAside = 0, dropped = 0;
-        for (std::size_t at = 0; at < whole.size(); at += at < 1024 ? 3 : 29) {
+        for (std::size_t at = 0; at < whole.size(); at += at < 1024 ? 7 : 89) {
             auto bytes = whole;
             bytes[at] = char(bytes[at] ^ (1 << (at % 8)));
             for (const auto &entry : std::filesystem::directory_iterator(folder.dir.path().toStdString()))
