@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+// labels: concurrent
+// The whole engine behind the window's port: real stores in a folder, a real (tiny) model, real threads.
+#include "app/worker/engine_worker.h"
+#include "tests/support/port_driver.h"
+#include "tests/support/test_registry.h"
+#include "tests/support/tiny_model.h"
+
+#include <QFile>
+#include <QTemporaryDir>
+#include <QTest>
+
+#include <algorithm>
+#include <set>
+
+using namespace kvilt;
+using namespace kvilt::worker;
+namespace command = api::command;
+namespace update = api::update;
+
+namespace {
+
+// A worker on a profile, with a window's ear.
+struct Desk {
+    explicit Desk(const std::filesystem::path &profile)
+    {
+        WorkerOptions options;
+        options.paths = *store::profilePaths(profile.string());
+        options.settings.engine.threads = 2;
+        options.settings.engine.kvBlocks = 256;
+        worker = std::make_unique<EngineWorker>(std::move(options));
+        window = std::make_unique<test::PortDriver>(*worker);
+    }
+    ~Desk()
+    {
+        window.reset();
+        worker.reset();
+    }
+
+    update::ModelState load(const std::string &path)
+    {
+        api::EngineSettings settings;
+        settings.threads = 2;
+        settings.kvBlocks = 256;
+        window->post(command::LoadModel{path, settings});
+        return window
+            ->await<update::ModelState>([](const auto &s) {
+                return s.phase == update::ModelPhase::ready || s.phase == update::ModelPhase::failed;
+            })
+            .value_or(update::ModelState{});
+    }
+
+    api::Conversation create(int maxTokens = 24)
+    {
+        api::SessionSettings settings;
+        settings.sampling.maxTokens = maxTokens;
+        settings.sampling.ignoreEos = true;
+        window->post(command::CreateSession{settings});
+        return window->await<update::SessionOpened>().value_or(update::SessionOpened{}).conversation;
+    }
+
+    api::Message say(SessionId session, const std::string &text)
+    {
+        window->post(command::Send{session, text});
+        return finished(session);
+    }
+
+    api::Message finished(SessionId session)
+    {
+        return window->await<update::TurnFinished>([session](const auto &t) { return t.session == session; })
+            .value_or(update::TurnFinished{})
+            .message;
+    }
+
+    std::unique_ptr<EngineWorker> worker;
+    std::unique_ptr<test::PortDriver> window;
+};
+
+const std::string kLong = "Tell me, as plainly as you can and with all the words that you need, what a block is, "
+                          "who holds it, and why it had to go.";
+
+} // namespace
+
+class EngineWorkerTest : public QObject {
+    Q_OBJECT
+
+    QTemporaryDir m_folder;
+    std::string m_model;
+    int m_profiles = 0;
+
+    std::filesystem::path newProfile()
+    {
+        return std::filesystem::path(m_folder.path().toStdString()) / ("profile" + std::to_string(++m_profiles));
+    }
+
+private slots:
+    void initTestCase()
+    {
+        m_model = m_folder.filePath("tiny.gguf").toStdString();
+        QVERIFY(test::writeTinyModel(m_model, {}));
+    }
+
+    void answersAndKeepsBothMessages()
+    {
+        Desk desk(newProfile());
+        QCOMPARE(desk.load(m_model).phase, update::ModelPhase::ready);
+        const auto chat = desk.create();
+        const api::Message reply = desk.say(chat.id, kLong);
+        QVERIFY(reply.state == api::MessageState::complete);
+        QVERIFY(reply.hasReceipt);
+        QCOMPARE(reply.receipt.completionTokens, 24u);
+        QCOMPARE(reply.receipt.fromMemory + reply.receipt.fromDisk + reply.receipt.computed, reply.receipt.promptTokens);
+        std::string streamed;
+        for (const auto &part : desk.window->all<update::TextAppended>())
+            streamed += part.text;
+        QCOMPARE(QByteArray::fromStdString(streamed), QByteArray::fromStdString(reply.text));
+        desk.window->post(command::OpenSession{chat.id});
+        const auto opened = desk.window->await<update::SessionOpened>();
+        QCOMPARE(opened->conversation.messages.size(), std::size_t(2));
+        QCOMPARE(opened->conversation.messages[0].text, kLong);
+        QCOMPARE(opened->conversation.messages[1].text, reply.text);
+    }
+
+    void theNextTurnHitsEveryFullBlockOfTheOneBefore()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        std::uint32_t sofar = 0;
+        for (int turn = 0; turn < 4; ++turn) {
+            const auto reply = desk.say(chat.id, kLong);
+            if (turn > 0)
+                QVERIFY2(reply.receipt.fromMemory >= (sofar - 1) / 16 * 16,
+                         qPrintable(QString("%1 of %2").arg(reply.receipt.fromMemory).arg(sofar)));
+            sofar = reply.receipt.promptTokens + reply.receipt.completionTokens;
+        }
+    }
+
+    void goesOnFromDiskAfterARestart()
+    {
+        const auto profile = newProfile();
+        SessionId session;
+        std::uint32_t before = 0;
+        {
+            Desk desk(profile);
+            desk.load(m_model);
+            session = desk.create().id;
+            const auto reply = desk.say(session, kLong);
+            before = reply.receipt.promptTokens + reply.receipt.completionTokens;
+        }
+        Desk desk(profile);
+        desk.window->post(command::OpenLastSession{});
+        const auto opened = desk.window->await<update::SessionOpened>();
+        QCOMPARE(opened->conversation.id, session);
+        QCOMPARE(opened->conversation.messages.size(), std::size_t(2));
+        desk.load(m_model);
+        const auto reply = desk.say(session, "And then?");
+        QVERIFY2(reply.receipt.fromMemory + reply.receipt.fromDisk >= (before - 1) / 16 * 16,
+                 qPrintable(QString("%1 of %2").arg(reply.receipt.fromDisk).arg(before)));
+    }
+
+    void aRegeneratedReplyIsASiblingAndBothCanBeShown()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        const auto first = desk.say(chat.id, kLong);
+        desk.window->post(command::Regenerate{chat.id, first.id});
+        const auto second = desk.finished(chat.id);
+        QVERIFY(second.id != first.id);
+        QCOMPARE(second.branchIndex, 1);
+        QCOMPARE(second.branchCount, 2);
+        desk.window->post(command::SwitchBranch{chat.id, second.id, 0});
+        const auto shown = desk.window->await<update::SessionOpened>();
+        QCOMPARE(shown->conversation.messages.back().id, first.id);
+        QCOMPARE(shown->conversation.messages.back().text, first.text);
+    }
+
+    void anEditedMessageIsAnsweredOnABranchOfItsOwn()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        desk.say(chat.id, kLong);
+        desk.window->post(command::OpenSession{chat.id});
+        const auto opened = desk.window->await<update::SessionOpened>();
+        desk.window->post(command::EditMessage{chat.id, opened->conversation.messages[0].id, kLong + " Briefly."});
+        const auto reply = desk.finished(chat.id);
+        QVERIFY(reply.state == api::MessageState::complete);
+        QVERIFY(reply.receipt.fromMemory > 0); // the head of the prompt is the same
+        desk.window->post(command::OpenSession{chat.id});
+        const auto after = desk.window->await<update::SessionOpened>();
+        QCOMPARE(after->conversation.messages.size(), std::size_t(2));
+        QCOMPARE(after->conversation.messages[0].text, kLong + " Briefly.");
+        QCOMPARE(after->conversation.messages[0].branchCount, 2);
+    }
+
+    void goesOnWithAReplyThatWasCutShort()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(8);
+        const auto cut = desk.say(chat.id, kLong);
+        QVERIFY(cut.receipt.finish == api::FinishReason::length);
+        desk.window->post(command::Continue{chat.id, cut.id});
+        const auto whole = desk.finished(chat.id);
+        QCOMPARE(whole.id, cut.id);
+        QVERIFY(whole.text.size() > cut.text.size());
+        QCOMPARE(whole.text.substr(0, cut.text.size()), cut.text);
+    }
+
+    void twoChatsAnswerAtTheSameTime()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto one = desk.create(200);
+        const auto two = desk.create(20);
+        desk.window->post(command::Send{one.id, kLong});
+        desk.window->post(command::Send{two.id, "Short."});
+        QVERIFY(desk.finished(two.id).state == api::MessageState::complete);
+        // The long one was begun first and is still at it, or ended meanwhile: either way it ends whole.
+        const auto all = desk.window->all<update::TurnFinished>();
+        const bool oneDone = std::any_of(all.begin(), all.end(), [&](const auto &t) { return t.session == one.id; });
+        QCOMPARE(oneDone ? 200u : desk.finished(one.id).receipt.completionTokens, 200u);
+    }
+
+    void stopKeepsWhatWasWritten()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(1900);
+        desk.window->post(command::Send{chat.id, kLong});
+        QVERIFY(desk.window->await<update::TextAppended>().has_value());
+        desk.window->post(command::Stop{chat.id});
+        const auto reply = desk.finished(chat.id);
+        QVERIFY(reply.state == api::MessageState::stopped);
+        QVERIFY(!reply.text.empty());
+        QVERIFY(reply.receipt.completionTokens < 1900);
+    }
+
+    void keepsTheMessageWhenThereIsNoModel()
+    {
+        Desk desk(newProfile());
+        const auto chat = desk.create();
+        desk.window->post(command::Send{chat.id, "Hello"});
+        const auto notice = desk.window->await<update::Notice>();
+        QVERIFY(QString::fromStdString(notice->text).contains("is kept"));
+        desk.load(m_model);
+        desk.window->post(command::Send{chat.id, ""}); // answers what stands there
+        QVERIFY(desk.finished(chat.id).state == api::MessageState::complete);
+    }
+
+    void saysWhatIsWrongWithABadModel()
+    {
+        Desk desk(newProfile());
+        const std::string path = m_folder.filePath("bad.gguf").toStdString();
+        QFile bad(QString::fromStdString(path));
+        QVERIFY(bad.open(QIODevice::WriteOnly));
+        bad.write("GGUF but not really");
+        bad.close();
+        const auto state = desk.load(path);
+        QCOMPARE(state.phase, update::ModelPhase::failed);
+        QVERIFY2(QString::fromStdString(state.problem).contains("bad.gguf"), state.problem.c_str());
+        QCOMPARE(desk.load(m_model).phase, update::ModelPhase::ready); // and goes on
+    }
+
+    void aDeletedChatComesBack()
+    {
+        Desk desk(newProfile());
+        const auto chat = desk.create();
+        desk.window->post(command::DeleteSession{chat.id});
+        QCOMPARE(desk.window->await<update::SessionClosed>()->session, chat.id);
+        desk.window->post(command::UndoDelete{chat.id});
+        QCOMPARE(desk.window->await<update::SessionOpened>()->conversation.id, chat.id);
+    }
+
+    void exportsAndImportsAChat_data()
+    {
+        QTest::addColumn<int>("format");
+        QTest::newRow("json") << static_cast<int>(command::ExportFormat::json);
+        QTest::newRow("kvilt") << static_cast<int>(command::ExportFormat::kvilt);
+    }
+    void exportsAndImportsAChat()
+    {
+        QFETCH(int, format);
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        const auto reply = desk.say(chat.id, kLong);
+        const std::string path = m_folder.filePath("chat.out").toStdString();
+        desk.window->post(command::ExportSession{chat.id, path, static_cast<command::ExportFormat>(format), true});
+        QCOMPARE(desk.window->await<update::Exported>()->path, path);
+        desk.window->post(command::ImportSession{path});
+        const auto copy = desk.window->await<update::SessionOpened>();
+        QVERIFY(copy->conversation.id != chat.id);
+        QCOMPARE(copy->conversation.messages.size(), std::size_t(2));
+        QCOMPARE(copy->conversation.messages[0].text, kLong);
+        QCOMPARE(QByteArray::fromStdString(copy->conversation.messages[1].text), QByteArray::fromStdString(reply.text));
+    }
+
+    void aSecondProcessReadsButDoesNotStore()
+    {
+        const auto profile = newProfile();
+        Desk first(profile);
+        const auto chat = first.create();
+        Desk second(profile);
+        const auto notice = second.window->await<update::Notice>();
+        QVERIFY2(QString::fromStdString(notice->text).contains("Another Kvilt"), notice->text.c_str());
+        second.load(m_model);
+        const auto mine = second.create();
+        QVERIFY(second.say(mine.id, "Hello").state == api::MessageState::complete);
+        first.window->post(command::ListSessions{});
+        const auto listed = first.window->await<update::Sessions>();
+        QCOMPARE(listed->sessions.size(), std::size_t(1));
+        QCOMPARE(listed->sessions[0].id, chat.id);
+    }
+
+    void explainsATurn()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        desk.say(chat.id, kLong);
+        const auto reply = desk.say(chat.id, "Go on.");
+        desk.window->post(command::InspectTurn{chat.id, TurnId{reply.id.value}});
+        const auto inspected = desk.window->await<update::TurnInspected>();
+        QCOMPARE(inspected->turnNumber, 2);
+        QCOMPARE(inspected->turns, 2);
+        QCOMPARE(inspected->receipt.promptTokens, reply.receipt.promptTokens);
+        QVERIFY(!inspected->explanation.empty());
+        QCOMPARE(inspected->asked.size(), std::size_t((reply.receipt.promptTokens + 15) / 16));
+    }
+
+    void theEventsAddUpToTheSnapshot()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        desk.say(chat.id, kLong);
+        std::vector<api::CacheEvent> events;
+        std::uint64_t lost = 0;
+        while (desk.worker->takeEvents(events, 4096, lost) > 0)
+            QCOMPARE(lost, std::uint64_t(0));
+        std::set<std::uint32_t> held;
+        for (std::size_t i = 0; i < events.size(); ++i) {
+            QCOMPARE(events[i].sequenceNumber, events.front().sequenceNumber + i);
+            if (events[i].kind == api::EventKind::allocate)
+                held.insert(events[i].block);
+        }
+        desk.window->post(command::RequestSnapshot{});
+        const auto snapshot = desk.window->await<update::Snapshot>(
+            [&](const auto &s) { return s.pool.sequenceNumber >= events.back().sequenceNumber; });
+        QVERIFY(snapshot.has_value());
+        const auto &blocks = snapshot->pool.groups.at(0).blocks;
+        const auto used = std::count_if(blocks.begin(), blocks.end(),
+                                        [](const auto &b) { return b.state != api::BlockState::free; });
+        QVERIFY(used > 0);
+        QVERIFY(std::size_t(used) <= held.size());
+    }
+};
+
+KVILT_TEST_CLASS(EngineWorkerTest)
+#include "tst_engine_worker.moc"
