@@ -251,8 +251,9 @@ void CacheDesk::complete(std::vector<api::SessionSummary> &sessions) const
         if (const auto found = inMemory.find(session.id); found != inMemory.end())
             session.blocksInMemory = found->second;
         if (m_kv) {
-            session.kvBytes = m_kv->sessionBytes(session.id);
-            session.blocksOnDisk = m_kv->sessionBlocks(session.id);
+            const store::KvUsage usage = m_kv->usage(session.id);
+            session.kvBytes = usage.bytes;
+            session.blocksOnDisk = usage.blocks;
         }
     }
 }
