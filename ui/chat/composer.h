@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "ui/models/workbench.h"
+
+#include <QFrame>
+#include <QTimer>
+
+#include <map>
+#include <optional>
+
+class QLabel;
+class QPlainTextEdit;
+class QToolButton;
+
+namespace kvilt::ui {
+
+// The message box: grows with its text up to a third of the window, Enter sends, Shift+Enter breaks the line; Send
+// turns into Stop while a reply is made. Below it this chat's ribbon and what the next prompt will take of the
+// context. Drafts are kept for each chat.
+class Composer : public QFrame {
+    Q_OBJECT
+public:
+    explicit Composer(Workbench &workbench, QWidget *parent = nullptr);
+
+    QString text() const;
+    void setText(const QString &text);
+    void focusText();
+    const std::optional<api::update::PromptPreview> &preview() const { return m_preview; }
+    // Sends; `dropOldest` when the user agreed to it. Does nothing without text or while a reply is made.
+    void send(bool dropOldest);
+    void stop();
+
+signals:
+    // The draft does not fit into the context: the user has to choose before it is sent.
+    void overflowChanged(const std::optional<kvilt::api::update::PromptPreview> &overflow);
+
+protected:
+    bool eventFilter(QObject *object, QEvent *event) override;
+    void resizeEvent(QResizeEvent *event) override;
+
+private:
+    void textChanged();
+    void trySend();
+    void refreshButton();
+    void refreshCount();
+    void refreshPlaceholder();
+    void recolour();
+    void fitHeight();
+    void sessionChanged(SessionId session);
+    void askPreview();
+    void takePreview(const api::update::PromptPreview &preview);
+    void followProgress(const api::update::TurnProgress &progress);
+
+    Workbench &m_workbench;
+    QPlainTextEdit *m_edit = nullptr;
+    QToolButton *m_button = nullptr;
+    QLabel *m_count = nullptr;
+    QFrame *m_rule = nullptr;
+    QTimer m_previewTimer;
+    SessionId m_session;
+    std::map<SessionId, QString> m_drafts;
+    std::optional<api::update::PromptPreview> m_preview;
+    std::optional<api::update::TurnProgress> m_progress;
+    bool m_sendWhenReady = false;
+};
+
+} // namespace kvilt::ui

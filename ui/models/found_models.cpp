@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/models/found_models.h"
+
+#include "ui/widgets/format.h"
+
+#include <QFileInfo>
+
+namespace kvilt::ui {
+
+void FoundModels::setModels(std::vector<api::ModelFacts> models)
+{
+    beginResetModel();
+    m_models = std::move(models);
+    endResetModel();
+}
+
+const api::ModelFacts *FoundModels::at(const QModelIndex &index) const
+{
+    const bool inside = index.isValid() && index.row() < int(m_models.size());
+    return inside ? &m_models[std::size_t(index.row())] : nullptr;
+}
+
+int FoundModels::rowCount(const QModelIndex &parent) const
+{
+    return parent.isValid() ? 0 : int(m_models.size());
+}
+
+int FoundModels::columnCount(const QModelIndex &parent) const
+{
+    return parent.isValid() ? 0 : kColumns;
+}
+
+QString FoundModels::fitsWords(const api::ModelFacts &facts)
+{
+    if (!facts.usable)
+        return tr("cannot be used");
+    if (facts.longestContext == 0)
+        return tr("too large for the free memory");
+    if (facts.longestContext >= facts.contextLength)
+        return tr("whole context");
+    const std::uint64_t thousands = facts.longestContext / 1000 * 1000;
+    return tr("with %1 tokens").arg(grouped(thousands > 0 ? thousands : facts.longestContext));
+}
+
+QVariant FoundModels::data(const QModelIndex &index, int role) const
+{
+    const api::ModelFacts *facts = at(index);
+    if (!facts)
+        return {};
+    if (role == Qt::ToolTipRole)
+        return QString::fromStdString(facts->usable ? facts->path : facts->problem);
+    if (role != Qt::DisplayRole && role != Qt::AccessibleTextRole)
+        return {};
+    const QString dash = QStringLiteral("–");
+    switch (index.column()) {
+    case kName: return facts->name.empty() ? QFileInfo(QString::fromStdString(facts->path)).fileName()
+                                           : QString::fromStdString(facts->name);
+    case kType: return facts->quantisation.empty() ? dash : QString::fromStdString(facts->quantisation);
+    case kSize: return bytes(facts->fileBytes);
+    case kContext: return facts->contextLength == 0 ? dash : grouped(facts->contextLength);
+    case kFits: return fitsWords(*facts);
+    default: return {};
+    }
+}
+
+QVariant FoundModels::headerData(int section, Qt::Orientation orientation, int role) const
+{
+    if (orientation != Qt::Horizontal || role != Qt::DisplayRole)
+        return {};
+    static const char *const names[] = {"Model", "Type", "Size", "Context", "Fits"};
+    return section < kColumns ? tr(names[section]) : QVariant();
+}
+
+} // namespace kvilt::ui

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "engine/api/engine_port.h"
+
+#include <QAbstractTableModel>
+
+#include <vector>
+
+namespace kvilt::ui {
+
+// GGUF files found on this computer, as a table: model, type, size, context, whether it fits.
+class FoundModels : public QAbstractTableModel {
+    Q_OBJECT
+public:
+    enum Column { kName, kType, kSize, kContext, kFits, kColumns };
+
+    using QAbstractTableModel::QAbstractTableModel;
+    void setModels(std::vector<api::ModelFacts> models);
+    const api::ModelFacts *at(const QModelIndex &index) const;
+
+    int rowCount(const QModelIndex &parent = {}) const override;
+    int columnCount(const QModelIndex &parent = {}) const override;
+    QVariant data(const QModelIndex &index, int role) const override;
+    QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
+
+    static QString fitsWords(const api::ModelFacts &facts);
+    static bool fits(const api::ModelFacts &facts) { return facts.usable && facts.longestContext > 0; }
+
+private:
+    std::vector<api::ModelFacts> m_models;
+};
+
+} // namespace kvilt::ui

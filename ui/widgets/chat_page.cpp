@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/widgets/chat_page.h"
+
+#include "ui/chat/chat_view.h"
+#include "ui/chat/composer.h"
+#include "ui/models/found_models.h"
+#include "ui/widgets/first_start.h"
+#include "ui/widgets/format.h"
+#include "ui/widgets/icons.h"
+#include "ui/widgets/notice_bar.h"
+#include "ui/widgets/settings_popover.h"
+
+#include <QFileInfo>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QMenu>
+#include <QStackedWidget>
+#include <QToolButton>
+#include <QVBoxLayout>
+
+#include <algorithm>
+
+namespace kvilt::ui {
+
+namespace {
+
+// "SmolLM2 135M Instruct" → "SmolLM2 135M": the header names the model, the tooltip says all.
+QString shortName(const api::ModelFacts &facts)
+{
+    QString name = QString::fromStdString(facts.name);
+    if (name.isEmpty())
+        name = QFileInfo(QString::fromStdString(facts.path)).completeBaseName();
+    name.replace(QLatin1Char('_'), QLatin1Char(' '));
+    return name.left(40);
+}
+
+} // namespace
+
+ChatPage::ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *parent)
+    : QWidget(parent), m_workbench(workbench), m_options(options)
+{
+    auto *column = new QVBoxLayout(this);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(0);
+    column->addWidget(buildHeader());
+    auto *rule = new QFrame(this);
+    rule->setProperty("role", "rule");
+    rule->setFixedHeight(1);
+    column->addWidget(rule);
+    m_stack = new QStackedWidget(this);
+    m_stack->addWidget(buildChat());
+    column->addWidget(m_stack, 1);
+    setAutoFillBackground(true);
+    connect(&workbench, &Workbench::modelChanged, this, &ChatPage::refreshHeader);
+    connect(&workbench, &Workbench::currentSessionChanged, this, [this] {
+        refreshHeader();
+        m_notice->dismiss();
+        m_overflow->dismiss();
+    });
+    connect(&workbench, &Workbench::sessionsListed, this, &ChatPage::refreshHeader);
+    connect(&workbench, &Workbench::modelsFound, this,
+            [this](const api::update::ModelsFound &found) { m_found = found.models; });
+    connect(&workbench, &Workbench::noticed, this, &ChatPage::showNotice);
+    connect(&workbench.theme(), &Theme::changed, this, &ChatPage::refreshHeader);
+    refreshHeader();
+}
+
+QWidget *ChatPage::buildHeader()
+{
+    auto *header = new QWidget(this);
+    header->setFixedHeight(metrics::kHeaderHeight);
+    auto *row = new QHBoxLayout(header);
+    row->setContentsMargins(metrics::kPageMargin, 0, 16, 0);
+    row->setSpacing(8);
+    m_title = new QLabel(header);
+    m_title->setTextFormat(Qt::PlainText);
+    m_title->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
+    m_model = new QToolButton(header);
+    m_model->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+    m_model->setLayoutDirection(Qt::RightToLeft);
+    m_model->setIconSize({14, 14});
+    m_gear = new QToolButton(header);
+    m_gear->setIconSize({metrics::kIcon, metrics::kIcon});
+    m_gear->setFixedSize(28, 28);
+    m_gear->setAccessibleName(tr("Settings of this chat"));
+    m_gear->setToolTip(tr("Settings of this chat (Ctrl+,)"));
+    row->addWidget(m_title, 1);
+    row->addWidget(m_model);
+    row->addWidget(m_gear);
+    connect(m_model, &QToolButton::clicked, this, &ChatPage::openModelMenu);
+    connect(m_gear, &QToolButton::clicked, this, &ChatPage::openSettings);
+    return header;
+}
+
+QWidget *ChatPage::buildChat()
+{
+    m_chatSide = new QWidget(this);
+    m_chat = new ChatView(m_workbench, m_chatSide);
+    m_empty = new QLabel(m_chat);
+    m_empty->setAlignment(Qt::AlignCenter);
+    m_empty->setProperty("tone", "tertiary");
+    m_empty->setTextFormat(Qt::PlainText);
+    m_empty->setText(tr("Write below to begin.\nThe strip under the box shows this chat's blocks as they are made."));
+    m_empty->setAttribute(Qt::WA_TransparentForMouseEvents);
+    m_notice = new NoticeBar(m_workbench.theme(), m_chatSide);
+    m_overflow = new NoticeBar(m_workbench.theme(), m_chatSide);
+    m_composer = new Composer(m_workbench, m_chatSide);
+    m_bottom = new QWidget(m_chatSide);
+    auto *inner = new QVBoxLayout(m_bottom);
+    inner->setContentsMargins(0, 8, 0, 16);
+    inner->setSpacing(8);
+    inner->addWidget(m_notice);
+    inner->addWidget(m_overflow);
+    inner->addWidget(m_composer);
+    auto *column = new QVBoxLayout(m_chatSide);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(0);
+    column->addWidget(m_chat, 1);
+    column->addWidget(m_bottom);
+    connect(m_composer, &Composer::overflowChanged, this, &ChatPage::showOverflow);
+    connect(m_chat, &ChatView::receiptActivated, this, [this](TurnId turn) { m_workbench.inspect(turn); });
+    connect(m_chat, &ChatView::emptyChanged, m_empty, &QLabel::setVisible);
+    QWidget::setTabOrder(m_chat, m_composer);
+    return m_chatSide;
+}
+
+FirstStart &ChatPage::firstStart()
+{
+    if (!m_first) {
+        m_first = new FirstStart(m_workbench, m_options, m_stack);
+        m_stack->addWidget(m_first);
+        connect(m_first, &FirstStart::modelChosen, this, &ChatPage::modelChosen);
+    }
+    return *m_first;
+}
+
+void ChatPage::showModels(bool show)
+{
+    if (show) {
+        firstStart().scan();
+        m_stack->setCurrentWidget(m_first);
+    } else {
+        m_stack->setCurrentIndex(0);
+        m_composer->focusText();
+    }
+    refreshHeader();
+}
+
+bool ChatPage::modelsShown() const
+{
+    return m_first && m_stack->currentWidget() == m_first;
+}
+
+void ChatPage::refreshHeader()
+{
+    using api::update::ModelPhase;
+    const Theme &theme = m_workbench.theme();
+    const auto &state = m_workbench.model();
+    m_title->setFont(theme.font(TextSize::title, QFont::DemiBold));
+    const QString listed = m_workbench.titleOf(m_workbench.session());
+    const QString title = listed.isEmpty() ? m_workbench.sessionTitle() : listed;
+    const bool none = state.phase == ModelPhase::none;
+    m_title->setText(modelsShown() ? (none ? tr("Welcome") : tr("Models")) : title.isEmpty() ? tr("New chat") : title);
+    m_model->setFont(theme.font(TextSize::body, QFont::DemiBold));
+    m_model->setStyleSheet(QStringLiteral("QToolButton { color: %1; padding: 4px 6px; }").arg(theme.palette().text.name()));
+    m_model->setVisible(!(modelsShown() && none));
+    m_gear->setVisible(!modelsShown());
+    const QString name = shortName(state.facts);
+    m_model->setText(none                                  ? tr("Choose a model")
+                     : state.phase == ModelPhase::loading ? tr("%1, loading %2 %").arg(name).arg(int(state.progress * 100))
+                     : state.phase == ModelPhase::failed  ? tr("No model")
+                                                          : name);
+    m_model->setIcon(icon(QStringLiteral("chevron-down"), theme.palette().secondary));
+    m_model->setAccessibleName(tr("Model: %1").arg(m_model->text()));
+    m_model->setToolTip(QString::fromStdString(state.facts.path).toHtmlEscaped());
+    m_gear->setIcon(icon(QStringLiteral("gear"), theme.palette().secondary));
+    m_empty->setFont(theme.font(TextSize::body));
+    if (state.phase == ModelPhase::failed)
+        showNotice({api::update::Severity::error, "model", state.problem});
+}
+
+void ChatPage::openSettings()
+{
+    if (!m_settings) {
+        m_settings = new SettingsPopover(m_workbench, this);
+        connect(m_settings, &SettingsPopover::usedForNewChats, this, &ChatPage::usedForNewChats);
+    }
+    m_settings->openAt(m_gear->mapToGlobal(QPoint(m_gear->width(), m_gear->height() + 6)));
+}
+
+// What is loaded, what else is here with its cost, and the way to more. A click on a model reads it first and shows
+// what it needs before anything is loaded.
+void ChatPage::openModelMenu()
+{
+    QMenu menu(this);
+    const auto &state = m_workbench.model();
+    if (m_workbench.modelReady()) {
+        QAction *now = menu.addAction(tr("%1 · %2 · %3 a token")
+                                          .arg(QString::fromStdString(state.facts.quantisation),
+                                               bytes(state.facts.fileBytes), bytes(state.facts.kvBytesPerToken)));
+        now->setEnabled(false);
+        menu.addSeparator();
+    }
+    for (const api::ModelFacts &facts : m_found) {
+        const QString path = QString::fromStdString(facts.path);
+        if (facts.path == state.facts.path || !facts.usable)
+            continue;
+        menu.addAction(QStringLiteral("%1 · %2").arg(shortName(facts), FoundModels::fitsWords(facts)), this,
+                       [this, path] {
+                           showModels(true);
+                           firstStart().probe(path);
+                       });
+    }
+    menu.addAction(tr("All models…"), this, [this] { showModels(true); });
+    menu.addAction(tr("Open a GGUF file…"), this, [this] {
+        showModels(true);
+        firstStart().openFile();
+    });
+    if (m_workbench.modelReady()) {
+        menu.addSeparator();
+        menu.addAction(tr("Unload"), this, &ChatPage::unloadWanted);
+    }
+    const QSize size = menu.sizeHint();
+    menu.exec(m_model->mapToGlobal(QPoint(m_model->width() - size.width(), m_model->height() + 4)));
+}
+
+void ChatPage::showNotice(const api::update::Notice &notice)
+{
+    const QString place = QString::fromStdString(notice.place);
+    const QString text = QString::fromStdString(notice.text);
+    const QString here = QStringLiteral("session:%1").arg(m_workbench.session().value);
+    if (place.startsWith(u"session:") && place != here)
+        return;
+    if (place == u"export")
+        return; // said by the window's toast
+    if (place == u"model" && modelsShown())
+        firstStart().notices().showNotice(notice.severity, text);
+    else
+        m_notice->showNotice(notice.severity, text);
+}
+
+// A full context, before anything is sent: what would go, what that costs, and the choice.
+void ChatPage::showOverflow(const std::optional<api::update::PromptPreview> &overflow)
+{
+    if (!overflow) {
+        m_overflow->dismiss();
+        return;
+    }
+    const auto &o = *overflow;
+    QString text = tr("With this message the chat needs %1 of %2 tokens.")
+                       .arg(grouped(o.promptTokens + o.replyReserve), grouped(o.contextTokens));
+    std::vector<NoticeBar::Choice> choices;
+    if (o.dropMessages > 0) {
+        text += QLatin1Char(' ') +
+                tr("Dropping the oldest %1 frees %2 tokens; the system prompt stays. What follows is computed again: %3 "
+                   "tokens, about %4.")
+                    .arg(count(o.dropMessages, tr("message"), tr("messages")), grouped(o.dropTokens),
+                         grouped(o.recomputeTokens), seconds(o.recomputeSeconds));
+        if (m_workbench.sessionSettings().contextFull != api::ContextFull::stop)
+            choices.emplace_back(tr("Drop and send"), [this] {
+                m_overflow->dismiss();
+                m_composer->send(true);
+            });
+    } else {
+        text += QLatin1Char(' ') + tr("It is longer than the whole context: shorten it.");
+    }
+    choices.emplace_back(tr("Do not send"), [this] { m_overflow->dismiss(); });
+    m_overflow->showNotice(api::update::Severity::warning, text, std::move(choices));
+}
+
+void ChatPage::resizeEvent(QResizeEvent *event)
+{
+    QWidget::resizeEvent(event);
+    placeColumn();
+}
+
+// The box stands in the chat's own column.
+void ChatPage::placeColumn()
+{
+    const int column = std::min(metrics::kColumnWidth, width() - 2 * metrics::kPageMargin);
+    const int side = std::max((width() - column) / 2, 0);
+    m_bottom->layout()->setContentsMargins(side, 8, width() - column - side, 16);
+    m_empty->setGeometry(m_chat->rect().adjusted(24, 0, -24, 0));
+}
+
+} // namespace kvilt::ui

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "ui/models/workbench.h"
+#include "ui/widgets/window_options.h"
+
+#include <QWidget>
+
+#include <optional>
+
+class QLabel;
+class QStackedWidget;
+class QToolButton;
+
+namespace kvilt::ui {
+
+class ChatView;
+class Composer;
+class FirstStart;
+class NoticeBar;
+class SettingsPopover;
+
+// The middle of the window: title, model and settings above; the chat, or the page that chooses a model; the message
+// box below. Notices stand between the chat and the box, where they concern.
+class ChatPage : public QWidget {
+    Q_OBJECT
+public:
+    ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *parent = nullptr);
+
+    ChatView &chat() { return *m_chat; }
+    Composer &composer() { return *m_composer; }
+    FirstStart &firstStart();
+    void showModels(bool show);
+    bool modelsShown() const;
+    void openSettings();
+    void openModelMenu();
+
+signals:
+    void modelChosen(const QString &path);
+    void unloadWanted();
+    void usedForNewChats(const kvilt::api::SessionSettings &settings);
+
+protected:
+    void resizeEvent(QResizeEvent *event) override;
+
+private:
+    QWidget *buildHeader();
+    QWidget *buildChat();
+    void refreshHeader();
+    void showNotice(const api::update::Notice &notice);
+    void showOverflow(const std::optional<api::update::PromptPreview> &overflow);
+    void placeColumn();
+
+    Workbench &m_workbench;
+    WindowOptions m_options;
+    QLabel *m_title = nullptr;
+    QToolButton *m_model = nullptr;
+    QToolButton *m_gear = nullptr;
+    QStackedWidget *m_stack = nullptr;
+    QWidget *m_chatSide = nullptr;
+    FirstStart *m_first = nullptr;
+    ChatView *m_chat = nullptr;
+    QLabel *m_empty = nullptr;
+    Composer *m_composer = nullptr;
+    NoticeBar *m_notice = nullptr;
+    NoticeBar *m_overflow = nullptr;
+    QWidget *m_bottom = nullptr;
+    SettingsPopover *m_settings = nullptr;
+    std::vector<api::ModelFacts> m_found;
+};
+
+} // namespace kvilt::ui

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/widgets/notice_bar.h"
+
+#include "ui/widgets/icons.h"
+#include "ui/widgets/theme.h"
+
+#include <QAccessible>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QPushButton>
+#include <QToolButton>
+
+namespace kvilt::ui {
+
+NoticeBar::NoticeBar(Theme &theme, QWidget *parent) : QFrame(parent), m_theme(theme)
+{
+    setProperty("role", "card");
+    auto *row = new QHBoxLayout(this);
+    row->setContentsMargins(14, 8, 8, 8);
+    row->setSpacing(10);
+    m_icon = new QLabel(this);
+    m_text = new QLabel(this);
+    m_text->setWordWrap(true);
+    m_text->setTextFormat(Qt::PlainText);
+    m_text->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    m_buttons = new QHBoxLayout;
+    m_buttons->setSpacing(8);
+    m_close = new QToolButton(this);
+    m_close->setAccessibleName(tr("Close this notice"));
+    m_close->setToolTip(tr("Close"));
+    row->addWidget(m_icon, 0, Qt::AlignTop);
+    row->addWidget(m_text, 1);
+    row->addLayout(m_buttons);
+    row->addWidget(m_close, 0, Qt::AlignTop);
+    connect(m_close, &QToolButton::clicked, this, &NoticeBar::dismiss);
+    connect(&theme, &Theme::changed, this, &NoticeBar::recolour);
+    hide();
+}
+
+QString NoticeBar::text() const
+{
+    return isHidden() ? QString() : m_text->text();
+}
+
+void NoticeBar::showNotice(api::update::Severity severity, const QString &text, std::vector<Choice> choices)
+{
+    m_severity = severity;
+    m_text->setText(text);
+    setAccessibleName(text);
+    while (QLayoutItem *item = m_buttons->takeAt(0)) {
+        delete item->widget();
+        delete item;
+    }
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+        auto *button = new QPushButton(choices[i].first, this);
+        if (i == 0)
+            button->setProperty("role", "primary");
+        connect(button, &QPushButton::clicked, this, choices[i].second);
+        m_buttons->addWidget(button);
+    }
+    recolour();
+    show();
+    QAccessibleEvent alert(this, QAccessible::Alert);
+    QAccessible::updateAccessibility(&alert);
+}
+
+void NoticeBar::dismiss()
+{
+    hide();
+}
+
+void NoticeBar::recolour()
+{
+    using api::update::Severity;
+    const Palette &p = m_theme.palette();
+    const QString name = m_severity == Severity::error     ? QStringLiteral("error")
+                         : m_severity == Severity::warning ? QStringLiteral("warning")
+                                                           : QStringLiteral("info");
+    const QColor colour = m_severity == Severity::info ? p.accent : p.lost;
+    m_icon->setPixmap(iconPixmap(name, colour, metrics::kIcon + 2, devicePixelRatioF()));
+    m_close->setIcon(icon(QStringLiteral("close"), p.secondary));
+}
+
+} // namespace kvilt::ui

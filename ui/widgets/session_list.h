@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "ui/models/session_list_model.h"
+#include "ui/models/workbench.h"
+
+#include <QTimer>
+#include <QWidget>
+
+#include <functional>
+
+class QFrame;
+class QLabel;
+class QLineEdit;
+class QListView;
+class QToolButton;
+
+namespace kvilt::ui {
+
+// The left side: search over titles and text, the chats, New chat. A click or Enter opens, F2 renames in place,
+// Delete deletes (with undo), the menu key has the rest.
+class SessionList : public QWidget {
+    Q_OBJECT
+public:
+    explicit SessionList(Workbench &workbench, QWidget *parent = nullptr);
+
+    void focusSearch();
+    void refresh();
+    SessionListModel &model() { return *m_model; }
+    QListView *view() { return m_view; }
+    void renameCurrent();
+    void deleteSession(SessionId session);
+
+signals:
+    void newChatWanted();
+    void exportWanted(kvilt::SessionId session);
+    void deleted(kvilt::SessionId session, const QString &title); // offer undo
+
+protected:
+    bool eventFilter(QObject *object, QEvent *event) override;
+
+private:
+    void showSessions(const api::update::Sessions &sessions);
+    void openIndex(const QModelIndex &index);
+    void showMenu(const QPoint &position);
+    void fileInto(const api::SessionSummary &session, const QString &folder);
+    void editTags(const api::SessionSummary &session);
+    void askFolder(const api::SessionSummary &session);
+    void recolour();
+    bool editing() const;
+
+    Workbench &m_workbench;
+    SessionListModel *m_model = nullptr;
+    QLineEdit *m_search = nullptr;
+    QAction *m_searchIcon = nullptr;
+    QLabel *m_searchKeys = nullptr;
+    QListView *m_view = nullptr;
+    QLabel *m_empty = nullptr;
+    QToolButton *m_newChat = nullptr;
+    QLabel *m_newKeys = nullptr;
+    QFrame *m_inputRow = nullptr;
+    QLineEdit *m_input = nullptr;
+    std::function<void(const QString &)> m_inputDone;
+    QTimer m_refreshTimer;
+    SessionId m_menuSession;
+};
+
+} // namespace kvilt::ui
