@@ -17,6 +17,11 @@ public:
     explicit BlockMapPanel(Workbench &workbench, QWidget *parent = nullptr);
     ~BlockMapPanel() override;
 
+protected:
+    void resizeEvent(QResizeEvent *event) override;
+    void hideEvent(QHideEvent *event) override;
+    void keyPressEvent(QKeyEvent *event) override;
+
 private:
     struct Impl;
     std::unique_ptr<Impl> m_impl;

@@ -18,6 +18,10 @@ public:
     explicit InspectorPanel(Workbench &workbench, QWidget *parent = nullptr);
     ~InspectorPanel() override;
 
+protected:
+    void showEvent(QShowEvent *event) override;
+    void keyPressEvent(QKeyEvent *event) override;
+
 private:
     struct Impl;
     std::unique_ptr<Impl> m_impl;

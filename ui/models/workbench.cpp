@@ -87,6 +87,7 @@ void Workbench::setPaused(bool paused)
 
 void Workbench::inspect(TurnId turn)
 {
+    m_wantedTurn = turn;
     if (m_session.value != 0)
         post(api::command::InspectTurn{m_session, turn});
     emit inspectorWanted(turn);
@@ -133,6 +134,8 @@ void Workbench::open(const api::update::SessionOpened &opened)
     m_session = opened.conversation.id;
     m_sessionTitle = QString::fromStdString(opened.conversation.title);
     m_sessionSettings = opened.conversation.settings;
+    m_wantedTurn = {};
+    m_liveBranch.open(opened.conversation.messages);
     m_ribbon = {};
     m_ribbon.session = m_session;
     setBusy(m_session, opened.busy);
@@ -170,6 +173,8 @@ void Workbench::handle(api::Update &update)
             } else if constexpr (std::is_same_v<T, up::MessageAdded>) {
                 if (u.message.state == api::MessageState::streaming)
                     setBusy(u.session, true);
+                if (u.session == m_session)
+                    m_liveBranch.note(u.message);
                 emit messageAdded(u);
             } else if constexpr (std::is_same_v<T, up::TextAppended>) {
                 emit textAppended(u);
@@ -180,6 +185,8 @@ void Workbench::handle(api::Update &update)
                 emit turnProgressed(u);
             } else if constexpr (std::is_same_v<T, up::TurnFinished>) {
                 setBusy(u.session, false);
+                if (u.session == m_session)
+                    m_liveBranch.note(u.message);
                 emit turnFinished(u);
             } else if constexpr (std::is_same_v<T, up::PromptPreview>) {
                 emit promptPreviewed(u);

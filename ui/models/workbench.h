@@ -4,6 +4,7 @@
 #include "engine/api/engine_port.h"
 #include "ui/models/event_log.h"
 #include "ui/models/hover_link.h"
+#include "ui/models/live_branch.h"
 #include "ui/models/plot_history.h"
 
 #include <QElapsedTimer>
@@ -34,6 +35,7 @@ public:
     // Kept from the start, whether a view shows them or not.
     EventLog &eventLog() { return m_eventLog; }
     PlotHistory &history() { return m_history; }
+    const LiveBranch &liveBranch() const { return m_liveBranch; } // of the current session
 
     const api::update::ModelState &model() const { return m_model; }
     bool modelReady() const { return m_model.phase == api::update::ModelPhase::ready; }
@@ -52,6 +54,7 @@ public:
     void setPaused(bool paused);
 
     void inspect(TurnId turn);                                        // raises the inspector at this turn
+    TurnId wantedTurn() const { return m_wantedTurn; }                // the one asked for last; 0: none in this session
     void showBlocks(const std::vector<NodeId> &nodes);                // raises the map and marks them
     // Pulls now; the wakeup calls it, tests may.
     void pull();
@@ -98,6 +101,7 @@ private:
     HoverLink m_hover;
     EventLog m_eventLog;
     PlotHistory m_history;
+    LiveBranch m_liveBranch;
     api::update::ModelState m_model;
     SessionId m_session;
     QString m_sessionTitle;
@@ -107,6 +111,7 @@ private:
     std::vector<SessionId> m_busy;
     std::vector<std::pair<SessionId, QString>> m_titles;
     std::vector<api::CacheEvent> m_events;
+    TurnId m_wantedTurn;
     bool m_paused = false;
 };
 

@@ -24,6 +24,9 @@ public:
 signals:
     void blockActivated(kvilt::GroupIndex group, kvilt::BlockId block);
 
+protected:
+    void keyPressEvent(QKeyEvent *event) override;
+
 private:
     struct Impl;
     std::unique_ptr<Impl> m_impl;

@@ -19,6 +19,11 @@ public:
 
     void setCompact(bool compact);
 
+protected:
+    void showEvent(QShowEvent *event) override;
+    void hideEvent(QHideEvent *event) override;
+    void keyPressEvent(QKeyEvent *event) override;
+
 private:
     struct Impl;
     std::unique_ptr<Impl> m_impl;
