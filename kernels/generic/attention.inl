@@ -78,14 +78,14 @@ void scoreRows(const UnitContext &unit, std::uint32_t row, const GroupTiles &til
             store(unit.scores(row + t) + 16 * (tile + p), sums[t][p]);
 }
 
-template <typename Keys, int kTiles>
-KVILT_INLINE void scoreTiles(const UnitContext &unit, const GroupTiles &tiles, int tile)
+// Rows from `row` on: as many as a tile takes, then half as many, and so on.
+template <typename Keys, int kTiles, int kRows = kFloatTokens>
+KVILT_INLINE void scoreTiles(const UnitContext &unit, const GroupTiles &tiles, int tile, std::uint32_t row = 0)
 {
-    std::uint32_t row = 0;
-    for (; row + kFloatTokens <= unit.rows; row += kFloatTokens)
-        scoreRows<Keys, kFloatTokens, kTiles>(unit, row, tiles, tile);
-    for (; row < unit.rows; ++row)
-        scoreRows<Keys, 1, kTiles>(unit, row, tiles, tile);
+    for (; row + kRows <= unit.rows; row += kRows)
+        scoreRows<Keys, kRows, kTiles>(unit, row, tiles, tile);
+    if constexpr (kRows > 1)
+        scoreTiles<Keys, kTiles, kRows / 2>(unit, tiles, tile, row);
 }
 
 template <typename Keys>
@@ -246,14 +246,19 @@ KVILT_INLINE void valueRows(const UnitContext &unit, std::uint32_t row, std::int
             Values::template rows<1>(unit, row + t, tiles, {common.end, spans[t].end});
 }
 
+template <typename Values, int kRows>
+KVILT_INLINE void valueRowsFrom(const UnitContext &unit, const GroupTiles &tiles, std::int32_t base, std::uint32_t row)
+{
+    for (; row + kRows <= unit.rows; row += kRows)
+        valueRows<Values, kRows>(unit, row, base, tiles);
+    if constexpr (kRows > 1)
+        valueRowsFrom<Values, kRows / 2>(unit, tiles, base, row);
+}
+
 template <typename Values>
 void valueGroup(const UnitContext &unit, const GroupTiles &tiles, std::int32_t base)
 {
-    std::uint32_t row = 0;
-    for (; row + kFloatTokens <= unit.rows; row += kFloatTokens)
-        valueRows<Values, kFloatTokens>(unit, row, base, tiles);
-    for (; row < unit.rows; ++row)
-        valueRows<Values, 1>(unit, row, base, tiles);
+    valueRowsFrom<Values, kFloatTokens>(unit, tiles, base, 0);
 }
 
 using ScoreGroup = void (*)(const UnitContext &, const GroupTiles &);

@@ -26,17 +26,16 @@ void quantTokens(const MatmulArgs &args, std::uint32_t panel, const std::byte *d
         putRows(args, panel, token + t, sums[t]);
 }
 
-// Fewer than kQuantTokens tokens left: `count` of them.
-template <typename Decoder, int kTokens = 1>
-KVILT_INLINE void quantTail(const MatmulArgs &args, std::uint32_t panel, const std::byte *data, std::uint32_t token,
-                            std::uint32_t count)
+// Tokens [token, end): as many as a tile takes, then half as many, and so on.
+template <typename Decoder, int kTokens = kQuantTokens>
+KVILT_INLINE void quantPass(const MatmulArgs &args, std::uint32_t panel, const std::byte *data, std::uint32_t token,
+                            std::uint32_t end)
 {
-    if constexpr (kTokens < kQuantTokens) {
-        if (count == std::uint32_t(kTokens))
-            quantTokens<Decoder, kTokens>(args, panel, data, token);
-        else
-            quantTail<Decoder, kTokens + 1>(args, panel, data, token, count);
-    }
+    for (; token + kTokens <= end; token += kTokens)
+        quantTokens<Decoder, kTokens>(args, panel, data, token);
+    if constexpr (kTokens > 1)
+        if (token < end)
+            quantPass<Decoder, kTokens / 2>(args, panel, data, token, end);
 }
 
 template <typename Decoder>
@@ -88,10 +87,7 @@ void matmulQuant(const MatmulArgs &args)
                 continue;
             }
             decodePanel<Packed>(packed, args.weights.cols, args.scratch);
-            std::uint32_t token = begin;
-            for (; token + kQuantTokens <= end; token += kQuantTokens)
-                quantTokens<Decoded, kQuantTokens>(args, panel, args.scratch, token);
-            quantTail<Decoded>(args, panel, args.scratch, token, end - token);
+            quantPass<Decoded>(args, panel, args.scratch, begin, end);
         }
     }
 }
@@ -142,6 +138,17 @@ void floatColumns(const FloatRows &rows, std::uint32_t column, std::uint32_t col
             store(sums + (t * kPanels + p) * 16, tile[t][p]);
 }
 
+// `count` tokens: as many as a tile takes, then half as many, and so on.
+template <int kTokens, int kPanels>
+KVILT_INLINE void floatTokens(FloatRows rows, std::uint32_t column, std::uint32_t columns, const std::byte *widened,
+                              float *sums, std::uint32_t count)
+{
+    for (; count >= std::uint32_t(kTokens); count -= kTokens, rows.x += kTokens * rows.ld, sums += kTokens * kPanels * 16)
+        floatColumns<kTokens, kPanels>(rows, column, columns, widened, sums);
+    if constexpr (kTokens > 1)
+        floatTokens<kTokens / 2, kPanels>(rows, column, columns, widened, sums, count);
+}
+
 template <typename Element, int kPanels>
 void floatPass(const MatmulArgs &args, std::uint32_t panel, std::uint32_t token, std::uint32_t count)
 {
@@ -156,11 +163,7 @@ void floatPass(const MatmulArgs &args, std::uint32_t panel, std::uint32_t token,
                            widened + std::size_t(p) * kFloatColumns * 64);
         FloatRows rows = floatRows(args);
         rows.x += token * rows.ld;
-        std::uint32_t t = 0;
-        for (; t + kFloatTokens <= count; t += kFloatTokens, rows.x += kFloatTokens * rows.ld)
-            floatColumns<kFloatTokens, kPanels>(rows, column, columns, widened, sums + std::size_t(t) * kPanels * 16);
-        for (; t < count; ++t, rows.x += rows.ld)
-            floatColumns<1, kPanels>(rows, column, columns, widened, sums + std::size_t(t) * kPanels * 16);
+        floatTokens<kFloatTokens, kPanels>(rows, column, columns, widened, sums, count);
     }
     for (std::uint32_t t = 0; t < count; ++t)
         for (int p = 0; p < kPanels; ++p)

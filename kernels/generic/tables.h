@@ -11,4 +11,10 @@ extern const KernelTable kTable;
 namespace avx2 {
 extern const KernelTable kTable;
 }
+namespace avx512bw {
+extern const KernelTable kTable;
+}
+namespace avx512vnni {
+extern const KernelTable kTable;
+}
 } // namespace kvilt::kernels

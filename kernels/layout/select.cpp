@@ -12,6 +12,12 @@ std::vector<const KernelTable *> findTables()
     std::vector<const KernelTable *> tables{&scalar::kTable};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
         tables.push_back(&avx2::kTable);
+    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (wide)
+        tables.push_back(&avx512bw::kTable);
+    if (wide && __builtin_cpu_supports("avx512vnni"))
+        tables.push_back(&avx512vnni::kTable);
     return tables;
 }
 

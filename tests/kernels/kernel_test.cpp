@@ -2,6 +2,7 @@
 #include "tests/kernels/kernel_test.h"
 
 #include "kernels/layout/half.h"
+#include "tests/kernels/emulated/emulated.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +14,14 @@ namespace kvilt::kernels::test {
 std::vector<const KernelTable *> tablesUnderTest()
 {
     const auto available = availableKernels();
-    return {available.begin(), available.end()};
+    std::vector<const KernelTable *> tables{available.begin(), available.end()};
+#ifdef KVILT_HAVE_SIMDE
+    if (tables.size() > 1) { // the emulation itself needs AVX2
+        tables.push_back(&emulatedbw::kTable);
+        tables.push_back(&emulatedvnni::kTable);
+    }
+#endif
+    return tables;
 }
 
 AlignedBytes::AlignedBytes(std::size_t size) : m_bytes(size + 64, std::byte(0xff)), m_size(size)
