@@ -158,6 +158,8 @@ Value selectFilter(Interpreter &run, const Value &v, const Arguments &a, bool by
     rest.positional.assign(a.positional.begin() + static_cast<std::ptrdiff_t>(std::min(used, a.positional.size())),
                            a.positional.end());
     std::vector<Value> out;
+    if (!isTrue(v)) // none as well: the reference does not look further
+        return run.list({});
     for (const Value &item : run.iterate(v)) {
         const Value subject = byAttribute ? walk(run, item, attribute) : item;
         if ((test.empty() ? isTrue(subject) : run.test(test, subject, rest)) == wanted)
@@ -182,6 +184,8 @@ Value mapFilter(Interpreter &run, const Value &v, const Arguments &a)
         rest.named = a.named;
     }
     std::vector<Value> out;
+    if (!isTrue(v))
+        return run.list({});
     for (const Value &item : run.iterate(v)) {
         Value mapped = attribute ? walk(run, item, *attribute) : run.filter(a.positional[0].bytes(), item, rest);
         out.push_back(attribute && fallback && mapped.is(Kind::undefined) ? *fallback : std::move(mapped));
@@ -527,7 +531,7 @@ constexpr NamedFilter kFilters[] = {
     {"sort", sortFilter},
     {"string", sameText},
     {"sum", sumFilter},
-    {"title", [](Interpreter &r, const Value &v, const Arguments &) { return titled(r, r.toText(v)); }},
+    {"title", [](Interpreter &r, const Value &v, const Arguments &) { return titled(r, r.toText(v), true); }},
     {"tojson", toJsonFilter},
     {"trim", trimFilter},
     {"truncate", truncateFilter},

@@ -32,8 +32,7 @@ namespace {
 // Enters a scope below another one and comes back, whatever happens between.
 class Entered {
 public:
-    Entered(std::shared_ptr<Scope> &current, std::shared_ptr<Scope> parent)
-        : m_current(current), m_before(current)
+    Entered(std::shared_ptr<Scope> &current, std::shared_ptr<Scope> parent) : m_current(current), m_before(current)
     {
         current = std::make_shared<Scope>();
         current->parent = std::move(parent);
@@ -204,16 +203,20 @@ Interpreter::Flow Interpreter::executeFor(const Statement &s, const Value &itera
         };
     }
     const Value self = Value::object(Value::Kind::loop, loop);
+    bool finished = false;
     for (; loop->index < loop->items.size(); ++loop->index) {
         m_budget.step();
         const Entered scope(m_scope, m_scope);
         m_scope->set("loop", self);
         assign(s.target, loop->items[loop->index]);
-        if (execute(s.body) == Flow::breakLoop)
+        const Flow flow = execute(s.body);
+        finished |= flow == Flow::normal;
+        if (flow == Flow::breakLoop)
             break;
     }
     loop->recurse = nullptr; // it holds the scope around
-    return Flow::normal;
+    // As in the reference, "else" also runs when break or continue left every round early.
+    return finished ? Flow::normal : executeInScope(s.orElse);
 }
 
 void Interpreter::assign(const Target &target, Value value)

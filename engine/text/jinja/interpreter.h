@@ -181,6 +181,6 @@ Value replaced(Interpreter &run, const MarkedText &text, const std::string &from
                std::int64_t count);
 Value recased(Interpreter &run, const MarkedText &text, bool upper);
 Value capitalized(Interpreter &run, const MarkedText &text);
-Value titled(Interpreter &run, const MarkedText &text);
+Value titled(Interpreter &run, const MarkedText &text, bool asFilter);
 
 } // namespace kvilt::text::jinja

@@ -318,7 +318,7 @@ constexpr NamedMethod kTextMethods[] = {
     {"upper", [](Interpreter &r, const Value &s, const Arguments &) { return recased(r, s.text(), true); }},
     {"lower", [](Interpreter &r, const Value &s, const Arguments &) { return recased(r, s.text(), false); }},
     {"capitalize", [](Interpreter &r, const Value &s, const Arguments &) { return capitalized(r, s.text()); }},
-    {"title", [](Interpreter &r, const Value &s, const Arguments &) { return titled(r, s.text()); }},
+    {"title", [](Interpreter &r, const Value &s, const Arguments &) { return titled(r, s.text(), false); }},
     {"find", [](Interpreter &, const Value &s, const Arguments &a) { return findText(s, a, false); }},
     {"rfind", [](Interpreter &, const Value &s, const Arguments &a) { return findText(s, a, true); }},
     {"index",

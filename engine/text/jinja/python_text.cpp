@@ -196,12 +196,14 @@ Value capitalized(Interpreter &run, const MarkedText &text)
     return mapCharacters(run, text, [](char32_t c, std::size_t at) { return at == 0 ? upperOf(c) : toLower(c); });
 }
 
-Value titled(Interpreter &run, const MarkedText &text)
+Value titled(Interpreter &run, const MarkedText &text, bool asFilter)
 {
     bool inWord = false;
-    return mapCharacters(run, text, [&inWord](char32_t c, std::size_t) {
+    return mapCharacters(run, text, [&inWord, asFilter](char32_t c, std::size_t) {
         const char32_t changed = inWord ? toLower(c) : upperOf(c);
-        inWord = isCased(c);
+        // Jinja's filter begins words after white space and brackets, Python's method after every other character.
+        const bool separates = isSpace(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+        inWord = asFilter ? !separates : isCased(c);
         return changed;
     });
 }
