@@ -274,6 +274,12 @@ void Engine::cancel(SequenceId sequence)
     m_impl->end(*s, api::EventReason::cancelled);
 }
 
+void Engine::cancelAll()
+{
+    for (const auto &[id, sequence] : m_impl->sequences)
+        cancel(SequenceId{id});
+}
+
 Result<StepReport> Engine::step()
 {
     auto report = m_impl->step();

@@ -166,6 +166,7 @@ public:
     Result<SequenceId> fork(SequenceId from, const api::SamplingSettings &sampling);
     // Ends a generation: its computed blocks stay cached, the output says `cancelled`.
     void cancel(SequenceId sequence);
+    void cancelAll();
 
     // One scheduler step: at most about `stepSeconds`, less when interrupted.
     Result<StepReport> step();

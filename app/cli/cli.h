@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/support/error.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <string>
+
+// kvilt-cli: the engine without a window. Each file of commands/ adds one command; main.cpp runs the chosen one.
+// Results go to standard output, everything else to standard error.
+namespace kvilt::cli {
+
+struct Cli {
+    CLI::App app{"Kvilt's engine without a window", "kvilt-cli"};
+    bool json = false;
+    std::string profile;                       // folder; empty: the user's XDG directories
+    std::function<Result<void>()> run;         // of the chosen command
+
+    // A subcommand with the options that every command has.
+    CLI::App *add(const std::string &name, const std::string &help, std::function<Result<void>()> action);
+};
+
+void printJson(const nlohmann::json &document); // one line; invalid UTF-8 becomes U+FFFD
+void note(const std::string &sentence);         // one line on standard error
+
+// The exit code that a failure stands for: 2 for what the user gave (arguments, files), 1 for a fault while running.
+int exitCode(ErrorCode code);
+
+void addProbe(Cli &cli);
+void addInfo(Cli &cli);
+void addTokenize(Cli &cli);
+void addDetokenize(Cli &cli);
+void addTemplate(Cli &cli);
+void addGenerate(Cli &cli);
+void addLogits(Cli &cli);
+void addPerplexity(Cli &cli);
+void addBench(Cli &cli);
+void addReplay(Cli &cli);
+void addRun(Cli &cli);
+void addSession(Cli &cli);
+void addEvents(Cli &cli);
+void addChat(Cli &cli);
+
+} // namespace kvilt::cli

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/cli/profile.h"
+#include "app/cli/cli.h"
+#include "engine/trace/event_export.h"
+
+#include <cstdio>
+#include <memory>
+
+namespace kvilt::cli {
+
+namespace {
+
+struct EventsOptions {
+    std::string file, session, format = "json";
+};
+
+Result<void> exportEvents(const Cli &cli, const EventsOptions &options)
+{
+    const auto format = trace::exportFormatFrom(options.format);
+    if (!format)
+        return fail(ErrorCode::badInput, "--format \"" + options.format + "\" is unknown; there are json, jsonl, perfetto, sqlite");
+    KVILT_TRY(const auto profile,
+              Profile::open(cli.profile, {.sessions = !options.session.empty(), .events = true}));
+    if (!profile->eventStore)
+        return fail(ErrorCode::notFound, "this profile has no recorded events");
+    trace::EventFilter filter;
+    if (!options.session.empty()) {
+        KVILT_TRY(filter.session, findSession(*profile->sessions, options.session));
+        if (!filter.session)
+            return fail(ErrorCode::notFound, "there is no session " + options.session);
+    }
+    const trace::EventSource source = [&](const std::function<void(const api::CacheEvent &)> &visit) {
+        return profile->eventStore->visit(filter, visit);
+    };
+    KVILT_TRY(const trace::Exported exported, trace::exportEvents(source, options.file, *format));
+    if (cli.json)
+        printJson({{"events", exported.events}, {"file", options.file}});
+    else
+        std::printf("%llu events in %s\n", (unsigned long long)exported.events, options.file.c_str());
+    return {};
+}
+
+} // namespace
+
+void addEvents(Cli &cli)
+{
+    auto options = std::make_shared<EventsOptions>();
+    CLI::App *events = cli.app.add_subcommand("events", "What the cache did");
+    events->require_subcommand(1);
+    CLI::App *command = events->add_subcommand("export", "Write every recorded cache event to a file");
+    command->add_flag("--json", cli.json, "Print JSON");
+    command->add_option("--profile", cli.profile, "Folder of sessions and KV");
+    command->add_option("file", options->file, "File to write")->required();
+    command->add_option("--session", options->session, "Only events of this session's turns");
+    command->add_option("--format", options->format, "json, jsonl, perfetto or sqlite")->capture_default_str();
+    command->callback([&cli, options] { cli.run = [&cli, options] { return exportEvents(cli, *options); }; });
+}
+
+} // namespace kvilt::cli

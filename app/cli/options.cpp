@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/cli/options.h"
+
+#include "app/settings/settings.h"
+#include "engine/sched/sampler.h"
+
+namespace kvilt::cli {
+
+namespace {
+
+// CLI11 turns "-1" into 2^64 − 1 for unsigned numbers, so all are read signed and checked here.
+Result<void> inRange(const char *option, std::int64_t value, std::int64_t low, std::int64_t high)
+{
+    if (value >= low && value <= high)
+        return {};
+    return fail(ErrorCode::badInput, std::string(option) + " must be between " + std::to_string(low) + " and " +
+                                         std::to_string(high) + ", not " + std::to_string(value));
+}
+
+} // namespace
+
+void ModelOptions::addTo(CLI::App &command, bool required)
+{
+    CLI::Option *file = command.add_option("model", model, "GGUF file");
+    if (required)
+        file->required();
+    command.add_option("--backend", backend, "cpu, cuda or auto")->capture_default_str();
+    command.add_option("--threads", threads, "Threads that compute (default: one a core)");
+    command.add_option("--kv-type", kvType, "f16, bf16, f32, q8, q4, fp8; or k=q8,v=q4")->capture_default_str();
+    command.add_option("--block-size", blockSize, "Tokens a block: 16, 32, ... 512")->capture_default_str();
+    command.add_option("--kv-blocks", kvBlocks, "Blocks of the pool");
+    command.add_option("--kv-memory", kvMemory, "Memory of the pool, such as 2GiB");
+    command.add_option("--policy", policy, "Eviction policy: lru, fifo, lfu")->capture_default_str();
+    command.add_option("--ctx-size", context, "Context length (default: the model's)");
+    command.add_flag("--no-cache", noCache, "Use and store no cached KV at all");
+}
+
+Result<api::EngineSettings> ModelOptions::resolve() const
+{
+    KVILT_TRY_VOID(inRange("--threads", threads, 0, 1024));
+    KVILT_TRY_VOID(inRange("--block-size", blockSize, 16, 512));
+    KVILT_TRY_VOID(inRange("--kv-blocks", kvBlocks, 0, std::int64_t(1) << 31));
+    KVILT_TRY_VOID(inRange("--ctx-size", context, 0, 1 << 30));
+    if (backend == "cuda")
+        return fail(ErrorCode::unsupported, "--backend cuda is not in this build; use cpu or auto");
+    if (policy != "lru" && policy != "fifo" && policy != "lfu")
+        return fail(ErrorCode::badInput, "--policy \"" + policy + "\" is unknown; there are lru, fifo, lfu");
+    api::EngineSettings settings;
+    settings.backend = backend;
+    settings.threads = int(threads);
+    settings.blockSize = int(blockSize);
+    settings.kvBlocks = std::uint64_t(kvBlocks);
+    settings.policy = policy;
+    settings.contextLength = int(context);
+    settings.cache = !noCache;
+    KVILT_TRY_VOID(settings::parseKvType(kvType, settings));
+    if (!kvMemory.empty()) {
+        KVILT_TRY(settings.kvMemory, settings::parseBytes(kvMemory));
+        if (settings.kvMemory == 0)
+            return fail(ErrorCode::badInput, "--kv-memory must be more than 0 bytes");
+    }
+    KVILT_TRY_VOID(settings::validate(settings));
+    return settings;
+}
+
+void SamplingOptions::addTo(CLI::App &command)
+{
+    command.add_option("--max-tokens", maxTokens, "Tokens to make at most")->capture_default_str();
+    command.add_option("--temp", settings.temperature, "Temperature; 0: greedy")->capture_default_str();
+    command.add_option("--top-k", topK, "Only the K most probable tokens; 0: off");
+    command.add_option("--top-p", settings.topP, "Only the most probable tokens that reach P; 1: off");
+    command.add_option("--min-p", settings.minP, "Only tokens with at least P times the best probability; 0: off");
+    command.add_option("--repeat-penalty", settings.repeatPenalty, "1: off");
+    command.add_option("--presence-penalty", settings.presencePenalty, "0: off");
+    command.add_option("--frequency-penalty", settings.frequencyPenalty, "0: off");
+    command.add_option("--penalty-window", penaltyWindow, "Tokens that the penalties look back")->capture_default_str();
+    command.add_option("--seed", seed, "Seed of the draw")->capture_default_str();
+    // One value an occurrence: a stop string may look like anything, and what follows may be the model.
+    command.add_option("--stop", settings.stop, "Ends the reply before this text (repeatable)")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    command.add_flag("--ignore-eos", settings.ignoreEos, "Go on after an end token");
+}
+
+Result<api::SamplingSettings> SamplingOptions::resolve() const
+{
+    KVILT_TRY_VOID(inRange("--max-tokens", maxTokens, 0, 1 << 30));
+    KVILT_TRY_VOID(inRange("--top-k", topK, 0, 1 << 30));
+    KVILT_TRY_VOID(inRange("--penalty-window", penaltyWindow, 0, 1 << 30));
+    api::SamplingSettings out = settings;
+    out.maxTokens = int(maxTokens);
+    out.topK = int(topK);
+    out.penaltyWindow = int(penaltyWindow);
+    out.seed = std::uint64_t(seed);
+    KVILT_TRY_VOID(sched::checkSampling(out));
+    return out;
+}
+
+} // namespace kvilt::cli

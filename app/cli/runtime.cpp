@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/cli/runtime.h"
+
+#include "engine/model/fingerprint.h"
+#include "engine/model/model.h"
+
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <thread>
+
+namespace kvilt::cli {
+
+namespace {
+
+// A signal handler has no argument, so what Ctrl-C reaches is global; it is set only while drive() runs.
+std::atomic<Engine *> g_running{nullptr};
+std::atomic<bool> g_stop{false};
+
+extern "C" void onInterrupt(int)
+{
+    g_stop.store(true, std::memory_order_relaxed);
+    if (Engine *engine = g_running.load(std::memory_order_relaxed))
+        engine->interrupt();
+}
+
+class InterruptGuard {
+public:
+    explicit InterruptGuard(Engine &engine)
+    {
+        g_stop = false;
+        g_running = &engine;
+        struct sigaction action {};
+        action.sa_handler = onInterrupt;
+        action.sa_flags = int(SA_RESETHAND); // a second Ctrl-C ends the program
+        sigaction(SIGINT, &action, &m_before);
+    }
+    ~InterruptGuard()
+    {
+        sigaction(SIGINT, &m_before, nullptr);
+        g_running = nullptr;
+    }
+    bool stopped() const { return g_stop.load(std::memory_order_relaxed); }
+
+private:
+    struct sigaction m_before {};
+};
+
+Result<model::Fingerprint> fingerprintOf(const LoadedModel &loaded, const Profile &profile)
+{
+    model::FingerprintCache cache((profile.paths.folder / "fingerprints.txt").string());
+    if (const auto known = cache.find(loaded.path))
+        return *known;
+    const int threads = int(std::max(1u, std::thread::hardware_concurrency()));
+    KVILT_TRY(const model::Fingerprint made, model::computeFingerprint(loaded.model->file(), threads, nullptr));
+    if (profile.writable)
+        if (auto kept = cache.remember(loaded.path, made); !kept)
+            note(kept.error().message);
+    return made;
+}
+
+} // namespace
+
+Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::EngineSettings &settings,
+                                           Profile *profile, const std::function<void(EngineOptions &)> &adjust)
+{
+    EngineOptions options{.model = model, .settings = settings};
+    if (profile != nullptr) {
+        options.events = profile->journal.get();
+        options.kvStore = settings.cache ? profile->kv.get() : nullptr;
+        if (options.kvStore != nullptr)
+            KVILT_TRY(options.fingerprint, fingerprintOf(model, *profile));
+    }
+    if (adjust)
+        adjust(options);
+    return Engine::create(std::move(options));
+}
+
+Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume)
+{
+    InterruptGuard guard(engine);
+    while (!engine.idle()) {
+        auto step = engine.step();
+        if (step && guard.stopped())
+            engine.cancelAll();
+        for (SequenceOutput &output : engine.takeOutputs())
+            KVILT_TRY_VOID(consume(std::move(output)));
+        if (!step)
+            return tl::unexpected(step.error());
+    }
+    for (SequenceOutput &output : engine.takeOutputs())
+        KVILT_TRY_VOID(consume(std::move(output)));
+    return {};
+}
+
+double ms(double seconds)
+{
+    return std::isfinite(seconds) ? std::round(seconds * 1e6) / 1e3 : 0.0;
+}
+
+namespace {
+double tenth(double rate)
+{
+    return std::isfinite(rate) ? std::round(rate * 10) / 10 : 0.0;
+}
+} // namespace
+
+nlohmann::json usageJson(const SequenceStats &stats)
+{
+    return {{"prompt_tokens", stats.promptTokens},
+            {"cached_tokens", stats.cachedMemory + stats.cachedDisk},
+            {"computed_tokens", stats.computed},
+            {"completion_tokens", stats.completionTokens},
+            {"recomputed_tokens", stats.recomputed}};
+}
+
+nlohmann::json timingJson(const SequenceStats &stats)
+{
+    return {{"ttft_ms", ms(stats.ttftSeconds())},
+            {"tpot_ms", ms(stats.tpotSeconds())},
+            {"prefill_tokens_per_s", tenth(stats.prefillTokensPerSecond())},
+            {"decode_tokens_per_s", tenth(stats.decodeTokensPerSecond())},
+            {"restore_ms", ms(stats.restoreSeconds)}};
+}
+
+} // namespace kvilt::cli

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "app/cli/options.h"
+#include "app/cli/profile.h"
+#include "engine/engine.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer.h"
+
+#include <functional>
+#include <memory>
+
+namespace kvilt::cli {
+
+// Model and engine of one command. Members close in reverse order: the engine before the stores it writes to.
+struct Runtime {
+    std::unique_ptr<Profile> profile; // null: nothing is stored
+    std::unique_ptr<Engine> engine;
+};
+
+// `profile` may be null. The model's fingerprint is taken only when KV can be stored.
+Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::EngineSettings &settings,
+                                           Profile *profile, const std::function<void(EngineOptions &)> &adjust = {});
+
+// Steps until nothing waits or runs; each output goes to `consume`. Ctrl-C cancels what runs.
+Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume);
+
+double ms(double seconds); // rounded to a microsecond
+nlohmann::json usageJson(const SequenceStats &stats);
+nlohmann::json timingJson(const SequenceStats &stats);
+
+} // namespace kvilt::cli
