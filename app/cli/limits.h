@@ -35,6 +35,7 @@ public:
     // badInput: threads out of range, an instruction set forced that is not there.
     static Result<LimitsProbe> create(std::int64_t threads);
     Limits measure(const std::vector<std::uint64_t> &sizes);
+    int threads() const { return m_pool->threads(); }
 
 private:
     const kernels::KernelTable *m_kernels = nullptr;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/cli/bench_rig.h"
+
+#include "engine/model/model.h"
+#include "engine/sched/sampler.h"
+
+#include <algorithm>
+
+namespace kvilt::cli {
+
+namespace {
+constexpr std::uint32_t kMaxStep = 512;
+}
+
+Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, const api::EngineSettings &settings,
+                                                   const Shape &shape, bool contiguous)
+{
+    const model::ModelDescription &d = model.model->description();
+    const std::uint64_t positions = std::uint64_t(shape.depth) + shape.longest;
+    if (positions > d.contextLength)
+        return fail(ErrorCode::badInput, "depth " + std::to_string(shape.depth) + " and " +
+                                             std::to_string(shape.longest) + " tokens more do not fit into the context of " +
+                                             std::to_string(d.contextLength));
+    auto rig = std::unique_ptr<BenchRig>(new BenchRig());
+    rig->m_layout = model::makeKvLayout(d, settings.kType, settings.vType, std::uint32_t(settings.blockSize));
+    const std::uint64_t size = std::uint64_t(settings.blockSize);
+    const std::uint64_t blocks = shape.batch * ((positions + size - 1) / size + 1);
+    KVILT_TRY(rig->m_device, backend::makeCpuBackend());
+    std::uint64_t bytes = 0;
+    for (std::size_t g = 0; g < rig->m_layout.groups.size(); ++g)
+        bytes += rig->m_layout.bytesPerBlock(g) * blocks;
+    if (bytes > rig->m_device->freeMemory())
+        return fail(ErrorCode::badInput, "the KV of this benchmark does not fit into memory; ask for less depth or batch");
+    KVILT_TRY(rig->m_program,
+              rig->m_device->prepare(model.model, rig->m_layout,
+                                     {.threads = settings.threads,
+                                      .blockCapacity = std::vector(rig->m_layout.groups.size(), std::uint32_t(blocks)),
+                                      .maxStepTokens = kMaxStep,
+                                      .contiguous = contiguous}));
+    kv::KvCacheConfig config{.layout = rig->m_layout, .identity = {}, .blocks = std::uint32_t(blocks),
+                             .numerics = rig->m_program->numerics(), .caching = false};
+    KVILT_TRY(rig->m_cache, kv::KvCache::create(std::move(config), rig->m_sink, rig->m_clock));
+    const sched::CounterRandom random(42);
+    for (std::uint64_t b = 0; b < shape.batch; ++b) {
+        auto &tokens = rig->m_tokens.emplace_back();
+        for (std::uint64_t i = 0; i < positions; ++i)
+            tokens.push_back(TokenId(random.bits(b * positions + i) % d.vocabulary));
+    }
+    KVILT_TRY_VOID(rig->start(shape));
+    return rig;
+}
+
+Result<void> BenchRig::start(const Shape &shape)
+{
+    m_shape = shape;
+    for (std::uint32_t b = 0; b < shape.batch; ++b) {
+        const kv::Request request{.sequence = SequenceId{b + 1}, .tokens = m_tokens[b], .reuse = false, .seal = false};
+        if (!m_cache->allocate(request, m_cache->lookup(request), 1))
+            return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+    }
+    KVILT_TRY(const double ignored, advance(0, shape.depth));
+    (void)ignored;
+    return {};
+}
+
+Result<double> BenchRig::advance(std::uint32_t first, std::uint32_t tokens)
+{
+    double seconds = 0;
+    for (std::uint32_t b = 0; b < m_shape.batch; ++b)
+        for (std::uint32_t done = 0; done < tokens; done += kMaxStep) {
+            KVILT_TRY(const double more, step(b, b + 1, first + done, std::min(kMaxStep, tokens - done)));
+            seconds += more;
+        }
+    return seconds;
+}
+
+Result<double> BenchRig::step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count)
+{
+    backend::StepPlan plan;
+    std::vector<kv::CopyOrder> copies; // never filled: nothing is shared
+    for (std::uint32_t b = from; b < to; ++b) {
+        const SequenceId id{b + 1};
+        if (!m_cache->reserve(id, first + count, copies))
+            return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+        plan.slices.push_back({.sequence = id,
+                               .tokens = std::span(m_tokens[b]).subspan(first, count),
+                               .source = std::nullopt,
+                               .firstPosition = std::int32_t(first),
+                               .tables = m_cache->tables(id),
+                               .logitRows = 1});
+    }
+    for (std::size_t g = 0; g < m_layout.groups.size(); ++g) {
+        const GroupIndex group{std::uint16_t(g)};
+        KVILT_TRY_VOID(m_program->reserveBlocks(group, m_cache->highWater(group)));
+    }
+    KVILT_TRY(const backend::Ticket ticket, m_program->submit(plan));
+    KVILT_TRY(const backend::StepResult result, m_program->collect(ticket));
+    for (const backend::PlanSlice &slice : plan.slices)
+        m_cache->append(slice.sequence, slice.tokens);
+    return result.seconds;
+}
+
+void BenchRig::takeBack()
+{
+    for (std::uint32_t b = 0; b < m_shape.batch; ++b)
+        m_cache->truncate(SequenceId{b + 1}, m_shape.depth);
+}
+
+Result<double> BenchRig::prefill(std::uint32_t tokens)
+{
+    auto seconds = advance(m_shape.depth, tokens);
+    takeBack();
+    return seconds;
+}
+
+Result<double> BenchRig::decode(std::uint32_t tokens)
+{
+    double seconds = 0;
+    for (std::uint32_t i = 0; i < tokens; ++i) {
+        KVILT_TRY(const double more, step(0, m_shape.batch, m_shape.depth + i, 1));
+        seconds += more;
+    }
+    takeBack();
+    return seconds;
+}
+
+} // namespace kvilt::cli

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/backend/backend.h"
+#include "engine/engine.h"
+#include "engine/kv/kv_cache.h"
+#include "engine/trace/event_sink.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace kvilt::cli {
+
+// Program and block tables without scheduler or sampler: what a benchmark measures is the computing alone, as
+// llama-bench does. Sequences stand at a depth that is computed once; each measurement goes on from there and is
+// taken back.
+class BenchRig {
+public:
+    struct Shape {
+        std::uint32_t batch = 1, depth = 0, longest = 0; // tokens measured at most beyond the depth
+    };
+    static Result<std::unique_ptr<BenchRig>> create(const LoadedModel &model, const api::EngineSettings &settings,
+                                                    const Shape &shape, bool contiguous);
+
+    // Seconds to compute `tokens` more of every sequence, in chunks of at most 512 tokens a step.
+    Result<double> prefill(std::uint32_t tokens);
+    // Seconds to make `tokens` more of every sequence, one at a time, all sequences in one step.
+    Result<double> decode(std::uint32_t tokens);
+
+private:
+    class Quiet final : public trace::EventSink {
+    public:
+        void emit(const api::CacheEvent &) noexcept override {}
+    };
+    BenchRig() = default;
+    Result<void> start(const Shape &shape);
+    // Computes [first, first + count) of sequences [from, to); logits for the last token only.
+    Result<double> step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count);
+    Result<double> advance(std::uint32_t first, std::uint32_t tokens);
+    void takeBack();
+
+    kv::KvLayout m_layout;
+    std::unique_ptr<backend::Backend> m_device;
+    std::unique_ptr<backend::Program> m_program;
+    Quiet m_sink;
+    SystemClock m_clock;
+    std::unique_ptr<kv::KvCache> m_cache;
+    Shape m_shape;
+    std::vector<std::vector<TokenId>> m_tokens; // of each sequence: fixed, pseudo-random
+};
+
+} // namespace kvilt::cli
