@@ -53,24 +53,27 @@ Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, con
 Result<void> BenchRig::start(const Shape &shape)
 {
     m_shape = shape;
-    for (std::uint32_t b = 0; b < shape.batch; ++b) {
-        const kv::Request request{.sequence = SequenceId{b + 1}, .tokens = m_tokens[b], .reuse = false, .seal = false};
-        if (!m_cache->allocate(request, m_cache->lookup(request), 1))
-            return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
-    }
-    KVILT_TRY(const double ignored, advance(0, shape.depth));
-    (void)ignored;
+    for (std::uint32_t b = 0; b < shape.batch; ++b)
+        KVILT_TRY_VOID(startSequence(b));
     return {};
 }
 
-Result<double> BenchRig::advance(std::uint32_t first, std::uint32_t tokens)
+Result<void> BenchRig::startSequence(std::uint32_t b)
+{
+    const kv::Request request{.sequence = SequenceId{b + 1}, .tokens = m_tokens[b], .reuse = false, .seal = false};
+    if (!m_cache->allocate(request, m_cache->lookup(request), 1))
+        return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+    const auto seconds = advance(b, 0, m_shape.depth);
+    return seconds ? Result<void>{} : tl::unexpected(seconds.error());
+}
+
+Result<double> BenchRig::advance(std::uint32_t b, std::uint32_t first, std::uint32_t tokens)
 {
     double seconds = 0;
-    for (std::uint32_t b = 0; b < m_shape.batch; ++b)
-        for (std::uint32_t done = 0; done < tokens; done += kMaxStep) {
-            KVILT_TRY(const double more, step(b, b + 1, first + done, std::min(kMaxStep, tokens - done)));
-            seconds += more;
-        }
+    for (std::uint32_t done = 0; done < tokens; done += kMaxStep) {
+        KVILT_TRY(const double more, step(b, b + 1, first + done, std::min(kMaxStep, tokens - done)));
+        seconds += more;
+    }
     return seconds;
 }
 
@@ -100,16 +103,27 @@ Result<double> BenchRig::step(std::uint32_t from, std::uint32_t to, std::uint32_
     return result.seconds;
 }
 
-void BenchRig::takeBack()
+// A window that has passed the depth cannot be taken back: such a sequence is computed again, unmeasured.
+Result<void> BenchRig::takeBack()
 {
-    for (std::uint32_t b = 0; b < m_shape.batch; ++b)
-        m_cache->truncate(SequenceId{b + 1}, m_shape.depth);
+    for (std::uint32_t b = 0; b < m_shape.batch; ++b) {
+        const SequenceId id{b + 1};
+        if (m_shape.depth > 0 && m_cache->truncate(id, m_shape.depth))
+            continue;
+        m_cache->release(id, api::EventReason::finished);
+        KVILT_TRY_VOID(startSequence(b));
+    }
+    return {};
 }
 
 Result<double> BenchRig::prefill(std::uint32_t tokens)
 {
-    auto seconds = advance(m_shape.depth, tokens);
-    takeBack();
+    double seconds = 0;
+    for (std::uint32_t b = 0; b < m_shape.batch; ++b) {
+        KVILT_TRY(const double more, advance(b, m_shape.depth, tokens));
+        seconds += more;
+    }
+    KVILT_TRY_VOID(takeBack());
     return seconds;
 }
 
@@ -120,7 +134,7 @@ Result<double> BenchRig::decode(std::uint32_t tokens)
         KVILT_TRY(const double more, step(0, m_shape.batch, m_shape.depth + i, 1));
         seconds += more;
     }
-    takeBack();
+    KVILT_TRY_VOID(takeBack());
     return seconds;
 }
 

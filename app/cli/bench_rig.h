@@ -37,8 +37,9 @@ private:
     Result<void> start(const Shape &shape);
     // Computes [first, first + count) of sequences [from, to); logits for the last token only.
     Result<double> step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count);
-    Result<double> advance(std::uint32_t first, std::uint32_t tokens);
-    void takeBack();
+    Result<void> startSequence(std::uint32_t sequence);
+    Result<double> advance(std::uint32_t sequence, std::uint32_t first, std::uint32_t tokens);
+    Result<void> takeBack();
 
     kv::KvLayout m_layout;
     std::unique_ptr<backend::Backend> m_device;

@@ -68,8 +68,9 @@ Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::
     if (profile != nullptr) {
         options.events = profile->journal.get();
         options.kvStore = settings.cache ? profile->kv.get() : nullptr;
-        if (options.kvStore != nullptr)
+        if (options.kvStore != nullptr) {
             KVILT_TRY(options.fingerprint, fingerprintOf(model, *profile));
+        }
     }
     if (adjust)
         adjust(options);

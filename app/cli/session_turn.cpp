@@ -125,14 +125,15 @@ Result<SessionTurn> runSessionTurn(Engine &engine, Profile &profile, const Sessi
                                  .useCache = request.useCache,
                                  .logprobs = request.logprobs}));
     SessionTurn turn;
-    KVILT_TRY_VOID(drive(engine, [&](SequenceOutput output) -> Result<void> {
+    const auto consume = [&](SequenceOutput output) -> Result<void> {
         if (output.finished)
             turn.reason = output.reason;
         KVILT_TRY_VOID(runner.consume(std::move(output)));
         if (const std::string fresh = runner.takeText(); request.onText && !fresh.empty())
             request.onText(fresh);
         return {};
-    }));
+    };
+    KVILT_TRY_VOID(drive(engine, consume));
     if (profile.journal)
         profile.journal->endTurn(request.session, TurnId{reply.id.value});
     turn.reply = runner.reply().text;

@@ -43,7 +43,7 @@ Result<void> listSessions(const Cli &cli)
                         {"title", s.title},
                         {"messages", s.messages},
                         {"tokens", s.tokens},
-                        {"kv_bytes", profile->kv ? profile->kv->sessionBytes(s.id) : 0},
+                        {"kv_bytes", profile->kv ? profile->kv->usage(s.id).bytes : 0},
                         {"updated", isoTime(s.updatedMs)}});
     if (cli.json) {
         printJson({{"sessions", list}});
@@ -164,12 +164,13 @@ Result<void> deleteSession(const Cli &cli, const std::string &id)
     KVILT_TRY(const SessionId session, existing(*profile, id));
     if (!profile->writable)
         return fail(ErrorCode::full, "another program uses this profile, so nothing can be deleted now; close it first");
-    KVILT_TRY_VOID(profile->sessions->call([&](store::SessionDb &db) -> Result<void> {
+    const auto remove = [&](store::SessionDb &db) -> Result<void> {
         KVILT_TRY_VOID(db.deleteSession(session));
         if (auto purged = db.purgeDeleted(); !purged)
             return tl::unexpected(purged.error());
         return {};
-    }));
+    };
+    KVILT_TRY_VOID(profile->sessions->call(remove));
     if (profile->kv) {
         profile->kv->dropSession(session);
         KVILT_TRY_VOID(profile->kv->flush());
