@@ -97,6 +97,16 @@ Result<SessionId> findOrMakeSession(store::SessionStore &sessions, const std::st
     });
 }
 
+Result<void> dropName(store::SessionStore &sessions, SessionId session)
+{
+    return sessions.call([&](store::SessionDb &db) -> Result<void> {
+        KVILT_TRY(auto row, db.session(session));
+        if (!row || std::erase_if(row->tags, [](const std::string &tag) { return tag.starts_with(kNameTag); }) == 0)
+            return {};
+        return db.file(session, row->folder, row->tags);
+    });
+}
+
 nlohmann::json shownId(SessionId id, const std::vector<std::string> &tags)
 {
     for (const std::string &tag : tags)

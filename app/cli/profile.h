@@ -40,6 +40,8 @@ struct Profile {
 Result<std::optional<SessionId>> findSession(store::SessionStore &sessions, const std::string &id);
 Result<SessionId> findOrMakeSession(store::SessionStore &sessions, const std::string &id,
                                     const std::string &firstMessage);
+// Takes away the name that an imported session brought with it: the one it came from may still be here.
+Result<void> dropName(store::SessionStore &sessions, SessionId session);
 // How `session list` shows it: its name if it has one, else its number.
 nlohmann::json shownId(SessionId id, const std::vector<std::string> &tags);
 

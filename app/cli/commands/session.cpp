@@ -146,6 +146,7 @@ Result<void> importSession(const Cli &cli, const std::string &file)
         if (profile->kv)
             KVILT_TRY_VOID(profile->kv->flush());
     }
+    KVILT_TRY_VOID(dropName(*profile->sessions, session));
     KVILT_TRY(const store::StoredConversation conversation, profile->sessions->conversation(session));
     if (cli.json)
         printJson({{"id", shownId(session, conversation.session.tags)},
