@@ -14,6 +14,8 @@ class QLineEdit;
 class QPlainTextEdit;
 class QSpinBox;
 
+class QVBoxLayout;
+
 namespace kvilt::ui {
 
 // The settings of one chat: system prompt, sampling, thinking, what happens when the context is full. Taken over when
@@ -33,10 +35,10 @@ protected:
     void hideEvent(QHideEvent *event) override;
 
 private:
-    void buildPrompt(class QVBoxLayout *column);
-    void buildSampling(class QVBoxLayout *column);
-    void buildChoices(class QVBoxLayout *column);
-    void buildButtons(class QVBoxLayout *column);
+    void buildPrompt(QVBoxLayout *column);
+    void buildSampling(QVBoxLayout *column);
+    void buildChoices(QVBoxLayout *column);
+    void buildButtons(QVBoxLayout *column);
     QDoubleSpinBox *real(QGridLayout *grid, int cell, const QString &name, double low, double high, double step);
     QSpinBox *whole(QGridLayout *grid, int cell, const QString &name, int low, int high);
     void showCosts(const api::update::PromptPreview &preview);

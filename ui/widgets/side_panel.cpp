@@ -125,7 +125,7 @@ SidePanel::Page SidePanel::page() const
     return Page(m_stack->currentIndex());
 }
 
-// The map page shows the short forms of plots and events below the map, as the whole story at a glance.
+// The map page brings the short forms of plots and events itself, because the map takes the room they leave.
 QWidget *SidePanel::buildPage(Page page)
 {
     switch (page) {
@@ -134,22 +134,7 @@ QWidget *SidePanel::buildPage(Page page)
     case Page::inspector: return new InspectorPanel(m_workbench, m_stack);
     case Page::map: break;
     }
-    auto *whole = new QWidget(m_stack);
-    auto *column = new QVBoxLayout(whole);
-    column->setContentsMargins(0, 0, 0, 0);
-    column->setSpacing(0);
-    auto *plots = new PlotsPanel(m_workbench, whole);
-    plots->setCompact(true);
-    auto *events = new EventListPanel(m_workbench, whole);
-    events->setCompact(true);
-    auto *rule = new QFrame(whole);
-    rule->setProperty("role", "rule");
-    rule->setFixedHeight(1);
-    column->addWidget(new BlockMapPanel(m_workbench, whole), 1);
-    column->addWidget(plots);
-    column->addWidget(rule);
-    column->addWidget(events);
-    return whole;
+    return new BlockMapPanel(m_workbench, m_stack);
 }
 
 void SidePanel::showPage(Page page)

@@ -14,9 +14,9 @@ namespace kvilt::ui {
 
 // The right side of the window: Map, Plots, Events, Inspector under one row of tabs, with Live/Paused at its end.
 // The views come from ui/blockmap, ui/plots and ui/inspector, each built when it is first shown, as
-//   BlockMapPanel(Workbench &, QWidget *parent)    map with its legend
-//   PlotsPanel(Workbench &, QWidget *parent)       setCompact(true): two small plots, for below the map
-//   EventListPanel(Workbench &, QWidget *parent)   setCompact(true): a heading and the last few rows, same place
+//   BlockMapPanel(Workbench &, QWidget *parent)    map with its legend, two small plots and the last events
+//   PlotsPanel(Workbench &, QWidget *parent)
+//   EventListPanel(Workbench &, QWidget *parent)
 //   InspectorPanel(Workbench &, QWidget *parent)
 //   RibbonWidget(Workbench &, QWidget *parent)     sits in the composer
 // Panels bring their own inner margins (metrics::kPanelMargin left and right) and no frame.
