@@ -18,6 +18,26 @@ CpuStep::CpuStep(const StepContext &context, std::vector<StepSlice> slices, std:
     : m_c(context), m_slices(std::move(slices)), m_tokenIds(std::move(tokens)), m_greedy(m_slices.size(), -1), m_cancel(cancel)
 {
     m_rows = static_cast<std::uint32_t>(m_tokenIds.size());
+    m_mostTasks = kTasksPerThread * static_cast<std::uint32_t>(m_c.threads);
+    m_placeOfLayer.resize(m_c.description.layers);
+    for (std::uint16_t g = 0; g < m_c.layout.groups.size(); ++g)
+        for (std::uint32_t i = 0; i < m_c.layout.groups[g].layers.size(); ++i)
+            m_placeOfLayer[m_c.layout.groups[g].layers[i]] = {g, i};
+    placeSlices();
+    for (const kv::LayerGroup &group : m_c.layout.groups)
+        m_groups.push_back(planAttention(m_slices, group.layers.front()));
+    const std::uint32_t last = m_c.description.layers - 1;
+    if (!m_finalSlices.empty())
+        m_lastPlan = planAttention(m_finalSlices, last);
+    addRowPhase(Kind::embed, 0, m_rows);
+    for (std::uint32_t layer = 0; layer < last; ++layer)
+        addLayer(layer);
+    onlyFinal(last) ? addLastLayer(last) : addLayer(last);
+    addLogits();
+}
+
+void CpuStep::placeSlices()
+{
     m_sliceOfRow.resize(m_rows);
     for (std::uint32_t i = 0; i < m_slices.size(); ++i) {
         StepSlice &slice = m_slices[i];
@@ -29,76 +49,102 @@ CpuStep::CpuStep(const StepContext &context, std::vector<StepSlice> slices, std:
         if (slice.greedy && slice.logitRows > 0)
             m_greedySlices.push_back(i);
     }
-    m_placeOfLayer.resize(m_c.description.layers);
-    for (std::uint16_t g = 0; g < m_c.layout.groups.size(); ++g)
-        for (std::uint32_t i = 0; i < m_c.layout.groups[g].layers.size(); ++i)
-            m_placeOfLayer[m_c.layout.groups[g].layers[i]] = {g, i};
-    m_matmulTasks = kTasksPerThread * static_cast<std::uint32_t>(m_c.threads);
-    m_rowTasks = std::min(m_rows, m_matmulTasks);
-    planAttention();
-    addPhase(Kind::embed, 0, m_rowTasks);
-    for (std::uint32_t layer = 0; layer < m_c.description.layers; ++layer)
-        addLayer(layer);
-    if (m_logitRows == 0)
+    if (m_logitRows == m_rows)
         return;
-    addPhase(Kind::finalRows, 0, m_logitRows);
-    addPhase(Kind::head, 0, matmulTasks({&m_c.weights.head()}));
-    addPhase(Kind::greedy, 0, static_cast<std::uint32_t>(m_greedySlices.size()));
+    for (const StepSlice &slice : m_slices) {
+        if (slice.logitRows == 0)
+            continue;
+        StepSlice kept = slice;
+        kept.firstRow = slice.firstLogitRow;
+        kept.firstPosition = slice.firstPosition + slice.tokens - slice.logitRows;
+        kept.tokens = slice.logitRows;
+        m_sliceOfFinalRow.insert(m_sliceOfFinalRow.end(), kept.tokens, static_cast<std::uint32_t>(m_finalSlices.size()));
+        m_finalSlices.push_back(std::move(kept));
+    }
 }
 
-void CpuStep::addPhase(Kind kind, std::uint32_t layer, std::uint32_t tasks)
+void CpuStep::addPhase(Kind kind, std::uint32_t layer, std::uint32_t rows, std::uint32_t tasks)
 {
-    if (tasks == 0)
+    if (tasks == 0 || rows == 0)
         return;
-    m_phases.push_back({kind, layer});
+    m_phases.push_back({kind, layer, rows, tasks});
     m_tasks.push_back(tasks);
+}
+
+void CpuStep::addRowPhase(Kind kind, std::uint32_t layer, std::uint32_t rows)
+{
+    addPhase(kind, layer, rows, std::min(rows, m_mostTasks));
+}
+
+void CpuStep::addProduct(Kind kind, std::uint32_t layer, std::uint32_t rows,
+                         std::initializer_list<const kernels::PackedMatrix *> matrices)
+{
+    std::uint32_t panels = 0;
+    for (const kernels::PackedMatrix *matrix : matrices)
+        panels += matrix->panels();
+    addPhase(kind, layer, rows, std::min(panels, m_mostTasks));
 }
 
 void CpuStep::addLayer(std::uint32_t layer)
 {
     const CpuLayerWeights &w = m_c.weights.layer(layer);
-    const GroupPlan &group = m_groups[m_placeOfLayer[layer].first];
-    addPhase(Kind::attentionInput, layer, m_rowTasks);
-    addPhase(Kind::qkv, layer, matmulTasks({&w.query, &w.key, &w.value}));
-    addPhase(Kind::rotate, layer, m_rowTasks);
-    addPhase(Kind::attention, layer, group.units);
-    addPhase(Kind::merge, layer, group.mergeTiles);
-    addPhase(Kind::attentionPack, layer, m_rowTasks);
-    addPhase(Kind::attentionOutput, layer, matmulTasks({&w.attentionOutput}));
-    addPhase(Kind::feedForwardInput, layer, m_rowTasks);
-    addPhase(Kind::gateUp, layer, matmulTasks({&w.gate}));
-    addPhase(Kind::feedForwardPack, layer, m_rowTasks);
-    addPhase(Kind::down, layer, matmulTasks({&w.down}));
+    addRowPhase(Kind::attentionInput, layer, m_rows);
+    addProduct(Kind::qkv, layer, m_rows, {&w.query, &w.key, &w.value});
+    addRowPhase(Kind::rotate, layer, m_rows);
+    addRestOfLayer(layer, m_rows);
 }
 
-std::uint32_t CpuStep::matmulTasks(std::initializer_list<const kernels::PackedMatrix *> matrices) const
+void CpuStep::addLastLayer(std::uint32_t layer)
 {
-    std::uint32_t panels = 0;
-    for (const kernels::PackedMatrix *matrix : matrices)
-        panels += matrix->panels();
-    return std::min(panels, m_matmulTasks);
+    const CpuLayerWeights &w = m_c.weights.layer(layer);
+    addRowPhase(Kind::attentionInput, layer, m_rows);
+    addProduct(Kind::keyValue, layer, m_rows, {&w.key, &w.value});
+    addRowPhase(Kind::store, layer, m_rows);
+    if (m_logitRows == 0)
+        return;
+    addPhase(Kind::keepFinal, layer, m_logitRows, 1);
+    addProduct(Kind::query, layer, m_logitRows, {&w.query});
+    addRowPhase(Kind::rotateFinal, layer, m_logitRows);
+    addRestOfLayer(layer, m_logitRows);
 }
 
-// The window is the only thing in which layers of a group could differ for attention, and they do not.
-void CpuStep::planAttention()
+void CpuStep::addRestOfLayer(std::uint32_t layer, std::uint32_t rows)
 {
-    m_groups.resize(m_c.layout.groups.size());
-    const auto slices = static_cast<std::uint32_t>(m_slices.size());
-    const std::uint32_t wanted = std::max<std::uint32_t>(1, m_matmulTasks / slices);
-    for (std::size_t g = 0; g < m_groups.size(); ++g) {
-        GroupPlan &group = m_groups[g];
-        std::size_t partials = 0;
-        for (const StepSlice &slice : m_slices) {
-            const kernels::AttentionArgs args = attentionArgs(slice, m_c.layout.groups[g].layers.front());
-            AttentionPlan plan{kernels::cutAttention(args, wanted), group.units, group.mergeTiles, partials};
-            group.units += plan.cut.units;
-            if (plan.cut.rangesPerTile > 1 && slice.tokens > 1)
-                group.mergeTiles += plan.cut.units / plan.cut.rangesPerTile;
-            partials += kernels::attentionPartialFloats(args, plan.cut);
-            group.slices.push_back(plan);
-        }
-        m_partialFloats = std::max(m_partialFloats, partials);
+    const CpuLayerWeights &w = m_c.weights.layer(layer);
+    addPhase(Kind::attention, layer, rows, attentionPlan(layer).units);
+    addPhase(Kind::merge, layer, rows, attentionPlan(layer).mergeTiles);
+    addRowPhase(Kind::attentionPack, layer, rows);
+    addProduct(Kind::attentionOutput, layer, rows, {&w.attentionOutput});
+    addRowPhase(Kind::feedForwardInput, layer, rows);
+    addProduct(Kind::gateUp, layer, rows, {&w.gate});
+    addRowPhase(Kind::feedForwardPack, layer, rows);
+    addProduct(Kind::down, layer, rows, {&w.down});
+}
+
+void CpuStep::addLogits()
+{
+    addRowPhase(Kind::finalRows, 0, m_logitRows);
+    addProduct(Kind::head, 0, m_logitRows, {&m_c.weights.head()});
+    addPhase(Kind::greedy, 0, m_logitRows, static_cast<std::uint32_t>(m_greedySlices.size()));
+}
+
+// The same for all layers of `layer`'s group: the window is the only thing in which groups differ here.
+CpuStep::GroupPlan CpuStep::planAttention(const std::vector<StepSlice> &slices, std::uint32_t layer)
+{
+    GroupPlan plan;
+    const std::uint32_t wanted = std::max<std::uint32_t>(1, m_mostTasks / static_cast<std::uint32_t>(slices.size()));
+    std::size_t partials = 0;
+    for (const StepSlice &slice : slices) {
+        const kernels::AttentionArgs args = attentionArgs(slice, layer);
+        const AttentionPlan cut{kernels::cutAttention(args, wanted), plan.units, plan.mergeTiles, partials};
+        plan.units += cut.cut.units;
+        if (cut.cut.rangesPerTile > 1 && slice.tokens > 1)
+            plan.mergeTiles += cut.cut.units / cut.cut.rangesPerTile;
+        partials += kernels::attentionPartialFloats(args, cut.cut);
+        plan.cuts.push_back(cut);
     }
+    m_partialFloats = std::max(m_partialFloats, partials);
+    return plan;
 }
 
 kernels::AttentionArgs CpuStep::attentionArgs(const StepSlice &slice, std::uint32_t layer) const
@@ -128,6 +174,8 @@ PhaseSeconds CpuStep::phaseSeconds(std::uint64_t beginNs, std::span<const std::u
         begin = endNs[i];
         switch (m_phases[i].kind) {
         case Kind::qkv:
+        case Kind::keyValue:
+        case Kind::query:
         case Kind::attentionOutput:
         case Kind::gateUp:
         case Kind::down:

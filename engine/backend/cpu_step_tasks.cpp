@@ -3,6 +3,8 @@
 #include "engine/backend/cpu_step.h"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 namespace kvilt::backend {
 namespace {
@@ -31,51 +33,57 @@ void CpuStep::runTask(std::uint32_t phase, std::uint32_t task, int thread)
         m_abandoned.store(true, std::memory_order_relaxed);
     if (abandoned())
         return;
-    const auto [kind, layer] = m_phases[phase];
-    const CpuLayerWeights &w = m_c.weights.layer(layer);
-    const CpuWorkspace &work = m_c.workspace;
-    const auto rows = [&](auto method) { forRows(task, m_rows, [&](std::uint32_t row) { (this->*method)(layer, row); }); };
-    switch (kind) {
-    case Kind::embed: forRows(task, m_rows, [&](std::uint32_t row) { embed(row); }); break;
-    case Kind::attentionInput: rows(&CpuStep::attentionInput); break;
-    case Kind::qkv: {
-        const Rows keys{work.query.data + work.keyColumn, work.query.stride};
-        const Rows values{work.query.data + work.valueColumn, work.query.stride};
-        const Product products[] = {{&w.query, work.query}, {&w.key, keys}, {&w.value, values}};
-        multiply(products, m_rows, task, thread);
+    const Phase &p = m_phases[phase];
+    const std::uint32_t layer = p.layer;
+    const std::uint32_t end = share(p.rows, task + 1, p.tasks);
+    const auto rows = [&](auto work) {
+        for (std::uint32_t row = share(p.rows, task, p.tasks); row < end; ++row)
+            work(row);
+    };
+    switch (p.kind) {
+    case Kind::embed: rows([&](std::uint32_t row) { embed(row); }); break;
+    case Kind::attentionInput: rows([&](std::uint32_t row) { attentionInput(layer, row); }); break;
+    case Kind::rotate:
+        rows([&](std::uint32_t row) {
+            rotateQuery(layer, row, row);
+            storeKeyValue(layer, row);
+        });
         break;
-    }
-    case Kind::rotate: rows(&CpuStep::rotate); break;
+    case Kind::store: rows([&](std::uint32_t row) { storeKeyValue(layer, row); }); break;
+    case Kind::keepFinal: keepFinalRows(layer); break;
+    case Kind::rotateFinal: rows([&](std::uint32_t row) { rotateQuery(layer, row, m_finalRows[row]); }); break;
     case Kind::attention: attend(layer, task, thread); break;
     case Kind::merge: merge(layer, task); break;
-    case Kind::attentionPack: rows(&CpuStep::packAttended); break;
-    case Kind::attentionOutput: {
-        const Product product{&w.attentionOutput, w.postAttentionNorm ? work.delta : work.hidden, !w.postAttentionNorm};
-        multiply({&product, 1}, m_rows, task, thread);
-        break;
-    }
-    case Kind::feedForwardInput: rows(&CpuStep::feedForwardInput); break;
-    case Kind::gateUp: gateUp(layer, task, thread); break;
-    case Kind::feedForwardPack: rows(&CpuStep::packFeedForward); break;
-    case Kind::down: {
-        const Product product{&w.down, w.postFeedForwardNorm ? work.delta : work.hidden, !w.postFeedForwardNorm};
-        multiply({&product, 1}, m_rows, task, thread);
-        break;
-    }
-    case Kind::finalRows: finalRow(task); break;
-    case Kind::head: {
-        const Product product{&m_c.weights.head(), {m_logits, m_c.description.vocabulary}};
-        multiply({&product, 1}, m_logitRows, task, thread);
-        break;
-    }
+    case Kind::attentionPack: rows([&](std::uint32_t row) { packAttended(layer, row); }); break;
+    case Kind::feedForwardInput: rows([&](std::uint32_t row) { feedForwardInput(layer, row); }); break;
+    case Kind::gateUp: gateUp(p, task, thread); break;
+    case Kind::feedForwardPack: rows([&](std::uint32_t row) { packFeedForward(layer, row); }); break;
+    case Kind::finalRows: rows([&](std::uint32_t row) { finalRow(row); }); break;
     case Kind::greedy: chooseGreedy(task); break;
+    default: multiply(p, task, thread);
     }
 }
 
-void CpuStep::forRows(std::uint32_t task, std::uint32_t rows, FunctionRef<void(std::uint32_t)> body) const
+// The phases that are nothing but products.
+void CpuStep::multiply(const Phase &phase, std::uint32_t task, int thread) const
 {
-    for (std::uint32_t row = share(rows, task, m_rowTasks); row < share(rows, task + 1, m_rowTasks); ++row)
-        body(row);
+    const CpuLayerWeights &w = m_c.weights.layer(phase.layer);
+    const CpuWorkspace &work = m_c.workspace;
+    const Product query{&w.query, work.query};
+    const Product key{&w.key, {work.query.data + work.keyColumn, work.query.stride}};
+    const Product value{&w.value, {work.query.data + work.valueColumn, work.query.stride}};
+    const auto run = [&](std::initializer_list<Product> products) { multiplyShare(phase, products, task, thread); };
+    switch (phase.kind) {
+    case Kind::qkv: run({query, key, value}); break;
+    case Kind::keyValue: run({key, value}); break;
+    case Kind::query: run({query}); break;
+    case Kind::attentionOutput:
+        run({{&w.attentionOutput, w.postAttentionNorm ? work.delta : work.hidden, !w.postAttentionNorm}});
+        break;
+    case Kind::down: run({{&w.down, w.postFeedForwardNorm ? work.delta : work.hidden, !w.postFeedForwardNorm}}); break;
+    case Kind::head: run({{&m_c.weights.head(), {m_logits, m_c.description.vocabulary}}}); break;
+    default: break;
+    }
 }
 
 void CpuStep::embed(std::uint32_t row) const
@@ -91,7 +99,7 @@ void CpuStep::embed(std::uint32_t row) const
                                   w.embedding().data + token * kernels::rowBytes(w.embedding().type, d.width), d.width, hidden);
     if (d.embeddingScale != 1)
         m_c.kernels.scale(d.embeddingScale, d.width, hidden);
-    const StepSlice &slice = sliceOfRow(row);
+    const StepSlice &slice = m_slices[m_sliceOfRow[row]];
     const std::uint32_t position = slice.firstPosition + (row - slice.firstRow);
     float *rope = m_c.workspace.rope.row(row);
     kernels::ropeRow(ropeSettings(d, d.rope, w.ropeFactors()), position, rope);
@@ -109,9 +117,8 @@ void CpuStep::addNormed(std::uint32_t row, const float *norm) const
     m_c.kernels.add(hidden, delta, d.width, hidden);
 }
 
-// Row `from` of hidden, normed, as activation row `to` in every format that the users multiply with.
-void CpuStep::prepareNormed(const float *norm, std::span<const kernels::PackedMatrix *const> users, std::uint32_t from,
-                            std::uint32_t to) const
+// A row of hidden, normed, as activation row in every format that the users multiply with.
+void CpuStep::prepareNormed(const float *norm, std::span<const kernels::PackedMatrix *const> users, std::uint32_t row) const
 {
     const model::ModelDescription &d = m_c.description;
     bool done[2] = {};
@@ -119,8 +126,8 @@ void CpuStep::prepareNormed(const float *norm, std::span<const kernels::PackedMa
         const auto format = kernels::activationFormat(user->type);
         if (std::exchange(done[static_cast<std::size_t>(format)], true))
             continue;
-        m_c.kernels.rmsNormPrepare(format, m_c.workspace.hidden.row(from), norm, d.width, d.normEpsilon,
-                                   m_c.workspace.activationRow(format, d.width, to));
+        m_c.kernels.rmsNormPrepare(format, m_c.workspace.hidden.row(row), norm, d.width, d.normEpsilon,
+                                   m_c.workspace.activationRow(format, d.width, row));
     }
 }
 
@@ -130,7 +137,7 @@ void CpuStep::attentionInput(std::uint32_t layer, std::uint32_t row) const
         addNormed(row, m_c.weights.layer(layer - 1).postFeedForwardNorm);
     const CpuLayerWeights &w = m_c.weights.layer(layer);
     const kernels::PackedMatrix *const users[] = {&w.query, &w.key, &w.value};
-    prepareNormed(w.attentionNorm, users, row, row);
+    prepareNormed(w.attentionNorm, users, row);
 }
 
 void CpuStep::feedForwardInput(std::uint32_t layer, std::uint32_t row) const
@@ -139,26 +146,31 @@ void CpuStep::feedForwardInput(std::uint32_t layer, std::uint32_t row) const
     if (w.postAttentionNorm)
         addNormed(row, w.postAttentionNorm);
     const kernels::PackedMatrix *const users[] = {&w.gate, &w.up};
-    prepareNormed(w.feedForwardNorm, users, row, row);
+    prepareNormed(w.feedForwardNorm, users, row);
 }
 
-// Norms and turns Q and K of one token, and stores K and V in its block.
-void CpuStep::rotate(std::uint32_t layer, std::uint32_t row) const
+// Norms (where the model does) and turns the heads of one row, in place.
+void CpuStep::rotateHeads(std::uint32_t layer, const float *norm, std::uint32_t heads, std::uint32_t ropeRow, float *x) const
 {
     const model::ModelDescription &d = m_c.description;
-    const CpuLayerWeights &w = m_c.weights.layer(layer);
-    float *query = m_c.workspace.query.row(row);
-    float *key = query + m_c.workspace.keyColumn;
-    for (std::uint32_t head = 0; w.queryNorm && head < d.heads; ++head)
-        m_c.kernels.rmsNorm(query + head * d.keyDim, w.queryNorm, d.keyDim, d.normEpsilon, query + head * d.keyDim);
-    for (std::uint32_t head = 0; w.keyNorm && head < d.kvHeads; ++head)
-        m_c.kernels.rmsNorm(key + head * d.keyDim, w.keyNorm, d.keyDim, d.normEpsilon, key + head * d.keyDim);
-    const float *rope = m_c.workspace.rope.row(row) + (d.windowed[layer] ? d.rotated : 0);
+    for (std::uint32_t head = 0; norm && head < heads; ++head)
+        m_c.kernels.rmsNorm(x + head * d.keyDim, norm, d.keyDim, d.normEpsilon, x + head * d.keyDim);
+    const float *rope = m_c.workspace.rope.row(ropeRow) + (d.windowed[layer] ? d.rotated : 0);
     const auto kind = d.architecture->rope == model::RopeLayout::halves ? kernels::RopeKind::neox : kernels::RopeKind::norm;
-    m_c.kernels.rope(kind, rope, d.rotated, d.heads, d.keyDim, query);
-    m_c.kernels.rope(kind, rope, d.rotated, d.kvHeads, d.keyDim, key);
+    m_c.kernels.rope(kind, rope, d.rotated, heads, d.keyDim, x);
+}
 
-    const StepSlice &slice = sliceOfRow(row);
+void CpuStep::rotateQuery(std::uint32_t layer, std::uint32_t row, std::uint32_t ropeRow) const
+{
+    rotateHeads(layer, m_c.weights.layer(layer).queryNorm, m_c.description.heads, ropeRow, m_c.workspace.query.row(row));
+}
+
+// Turns the key of one token and stores it with its value in the token's block.
+void CpuStep::storeKeyValue(std::uint32_t layer, std::uint32_t row) const
+{
+    float *key = m_c.workspace.query.row(row) + m_c.workspace.keyColumn;
+    rotateHeads(layer, m_c.weights.layer(layer).keyNorm, m_c.description.kvHeads, row, key);
+    const StepSlice &slice = m_slices[m_sliceOfRow[row]];
     const auto [groupIndex, index] = m_placeOfLayer[layer];
     const CpuKvGroup &group = m_c.groups[groupIndex];
     const std::uint32_t position = slice.firstPosition + (row - slice.firstRow);
@@ -166,16 +178,34 @@ void CpuStep::rotate(std::uint32_t layer, std::uint32_t row) const
     auto *block = const_cast<std::byte *>(slice.blocks[groupIndex][position / m_c.layout.blockSize]);
     const std::uint32_t slot = position % m_c.layout.blockSize;
     m_c.kernels.writeKeys(group.keys(), key, slot, block + group.keyOffset(index));
-    m_c.kernels.writeValues(group.values(), query + m_c.workspace.valueColumn, slot, block + group.valueOffset(index));
+    m_c.kernels.writeValues(group.values(), m_c.workspace.query.row(row) + m_c.workspace.valueColumn, slot,
+                            block + group.valueOffset(index));
+}
+
+// Moves the rows that go on, residual and normed input of the attention, to the front. In order, so that a row is
+// never overwritten before it has moved.
+void CpuStep::keepFinalRows(std::uint32_t layer) const
+{
+    const CpuWorkspace &work = m_c.workspace;
+    const std::uint32_t width = m_c.description.width;
+    const auto format = kernels::activationFormat(m_c.weights.layer(layer).query.type);
+    for (std::uint32_t to = 0; to < m_logitRows; ++to) {
+        const std::uint32_t from = m_finalRows[to];
+        if (from == to)
+            continue;
+        std::memcpy(work.hidden.row(to), work.hidden.row(from), width * sizeof(float));
+        std::memcpy(work.activationRow(format, width, to), work.activationRow(format, width, from),
+                    kernels::activationRowBytes(format, width));
+    }
 }
 
 void CpuStep::attend(std::uint32_t layer, std::uint32_t unit, int thread) const
 {
-    const GroupPlan &group = m_groups[m_placeOfLayer[layer].first];
-    const auto after = std::upper_bound(group.slices.begin(), group.slices.end(), unit,
+    const GroupPlan &group = attentionPlan(layer);
+    const auto after = std::upper_bound(group.cuts.begin(), group.cuts.end(), unit,
                                         [](std::uint32_t u, const AttentionPlan &plan) { return u < plan.firstUnit; });
     const auto plan = std::prev(after);
-    const auto args = attentionArgs(m_slices[static_cast<std::size_t>(plan - group.slices.begin())], layer);
+    const auto args = attentionArgs(attentionSlices(layer)[static_cast<std::size_t>(plan - group.cuts.begin())], layer);
     m_c.kernels.attentionUnit(args, plan->cut, unit - plan->firstUnit, m_partials + plan->firstPartial,
                               m_c.workspace.scratch(thread));
 }
@@ -183,18 +213,19 @@ void CpuStep::attend(std::uint32_t layer, std::uint32_t unit, int thread) const
 // Tiles of slices with several tokens; a single token's are joined in packAttended.
 void CpuStep::merge(std::uint32_t layer, std::uint32_t tile) const
 {
-    const GroupPlan &group = m_groups[m_placeOfLayer[layer].first];
-    const auto after = std::upper_bound(group.slices.begin(), group.slices.end(), tile,
+    const GroupPlan &group = attentionPlan(layer);
+    const auto after = std::upper_bound(group.cuts.begin(), group.cuts.end(), tile,
                                         [](std::uint32_t t, const AttentionPlan &plan) { return t < plan.firstTile; });
     const auto plan = std::prev(after);
-    const auto args = attentionArgs(m_slices[static_cast<std::size_t>(plan - group.slices.begin())], layer);
+    const auto args = attentionArgs(attentionSlices(layer)[static_cast<std::size_t>(plan - group.cuts.begin())], layer);
     m_c.kernels.mergeAttention(args, plan->cut, tile - plan->firstTile, m_partials + plan->firstPartial);
 }
 
 void CpuStep::packAttended(std::uint32_t layer, std::uint32_t row) const
 {
-    const StepSlice &slice = sliceOfRow(row);
-    const AttentionPlan &plan = m_groups[m_placeOfLayer[layer].first].slices[m_sliceOfRow[row]];
+    const std::uint32_t index = onlyFinal(layer) ? m_sliceOfFinalRow[row] : m_sliceOfRow[row];
+    const StepSlice &slice = attentionSlices(layer)[index];
+    const AttentionPlan &plan = attentionPlan(layer).cuts[index];
     if (slice.tokens == 1 && plan.cut.rangesPerTile > 1)
         for (std::uint32_t tile = 0; tile < plan.cut.units / plan.cut.rangesPerTile; ++tile)
             m_c.kernels.mergeAttention(attentionArgs(slice, layer), plan.cut, tile, m_partials + plan.firstPartial);
@@ -211,39 +242,37 @@ void CpuStep::packFeedForward(std::uint32_t layer, std::uint32_t row) const
 }
 
 // The same rows of gate and up, and at once activation(gate) * up of them: they are still in the cache.
-void CpuStep::gateUp(std::uint32_t layer, std::uint32_t task, int thread) const
+void CpuStep::gateUp(const Phase &phase, std::uint32_t task, int thread) const
 {
-    const CpuLayerWeights &w = m_c.weights.layer(layer);
+    const CpuLayerWeights &w = m_c.weights.layer(phase.layer);
     const CpuWorkspace &work = m_c.workspace;
-    const std::uint32_t tasks = matmulTasks({&w.gate});
-    const std::uint32_t begin = share(w.gate.panels(), task, tasks);
-    const std::uint32_t end = share(w.gate.panels(), task + 1, tasks);
-    multiplyPanels({&w.gate, work.gate}, begin, end, m_rows, thread);
-    multiplyPanels({&w.up, work.up}, begin, end, m_rows, thread);
+    const std::uint32_t begin = share(w.gate.panels(), task, phase.tasks);
+    const std::uint32_t end = share(w.gate.panels(), task + 1, phase.tasks);
+    multiplyPanels({&w.gate, work.gate}, begin, end, phase.rows, thread);
+    multiplyPanels({&w.up, work.up}, begin, end, phase.rows, thread);
     const std::uint32_t column = begin * kernels::kPanelRows;
     const std::uint32_t columns = std::min(end * kernels::kPanelRows, w.gate.rows) - column;
     const auto multiplyGated =
         m_c.description.architecture->activation == model::Activation::silu ? m_c.kernels.siluMul : m_c.kernels.geluMul;
-    for (std::uint32_t row = 0; row < m_rows; ++row) {
+    for (std::uint32_t row = 0; row < phase.rows; ++row) {
         float *gate = work.gate.row(row) + column;
         multiplyGated(gate, work.up.row(row) + column, columns, gate);
     }
 }
 
 // A task's share of the panels of all products, one after the other.
-void CpuStep::multiply(std::span<const Product> products, std::uint32_t count, std::uint32_t task, int thread) const
+void CpuStep::multiplyShare(const Phase &phase, std::span<const Product> products, std::uint32_t task, int thread) const
 {
     std::uint32_t panels = 0;
     for (const Product &product : products)
         panels += product.matrix->panels();
-    const std::uint32_t tasks = std::min(panels, m_matmulTasks);
-    const std::uint32_t begin = share(panels, task, tasks);
-    const std::uint32_t end = share(panels, task + 1, tasks);
+    const std::uint32_t begin = share(panels, task, phase.tasks);
+    const std::uint32_t end = share(panels, task + 1, phase.tasks);
     std::uint32_t first = 0;
     for (const Product &product : products) {
         const std::uint32_t last = first + product.matrix->panels();
         if (begin < last && end > first)
-            multiplyPanels(product, std::max(begin, first) - first, std::min(end, last) - first, count, thread);
+            multiplyPanels(product, std::max(begin, first) - first, std::min(end, last) - first, phase.rows, thread);
         first = last;
     }
 }
@@ -264,13 +293,13 @@ void CpuStep::multiplyPanels(const Product &product, std::uint32_t begin, std::u
     m_c.kernels.matmul(args);
 }
 
-void CpuStep::finalRow(std::uint32_t index) const
+// Here the rows with logits are all there is, or stand in front.
+void CpuStep::finalRow(std::uint32_t row) const
 {
-    const std::uint32_t row = m_finalRows[index];
     if (const float *norm = m_c.weights.layer(m_c.description.layers - 1).postFeedForwardNorm)
         addNormed(row, norm);
     const kernels::PackedMatrix *const users[] = {&m_c.weights.head()};
-    prepareNormed(m_c.weights.outputNorm(), users, row, index);
+    prepareNormed(m_c.weights.outputNorm(), users, row);
 }
 
 void CpuStep::chooseGreedy(std::uint32_t index)
