@@ -117,6 +117,20 @@ KVILT_INLINE F32x16 loadU8(const std::byte *p)
 {
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(p))), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(p + 8)))};
 }
+KVILT_INLINE __m256 fp8ToPs(__m128i x) // eight bytes
+{
+    const __m128i wide = _mm_cvtepu8_epi16(x);
+    const __m128i sign = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x80)), 8);
+    const __m128i rest = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x7f)), 7);
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(sign, rest)), _mm256_set1_ps(256.0f));
+}
+KVILT_INLINE F32x16 loadFp8(const std::byte *p) { return {fp8ToPs(load8(p)), fp8ToPs(load8(p + 8))}; }
+KVILT_INLINE F32x16 loadU4(const std::byte *p, bool high)
+{
+    const __m128i bytes = load16(p);
+    const __m128i codes = _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)))};
+}
 KVILT_INLINE void storeF32(std::byte *p, F32x16 x)
 {
     _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), _mm256_castps_si256(x.lo));

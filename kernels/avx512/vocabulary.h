@@ -95,6 +95,19 @@ KVILT_INLINE F32x16 loadBf16(const std::byte *p)
 }
 KVILT_INLINE F32x16 loadI8(const std::byte *p) { return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(p)))}; }
 KVILT_INLINE F32x16 loadU8(const std::byte *p) { return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p)))}; }
+KVILT_INLINE F32x16 loadFp8(const std::byte *p)
+{
+    const __m256i wide = _mm256_cvtepu8_epi16(load16(p));
+    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x80)), 8);
+    const __m256i rest = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x7f)), 7);
+    return {_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, rest)), _mm512_set1_ps(256.0f))};
+}
+KVILT_INLINE F32x16 loadU4(const std::byte *p, bool high)
+{
+    const __m128i bytes = load16(p);
+    const __m128i codes = _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes))};
+}
 KVILT_INLINE void storeF32(std::byte *p, F32x16 x) { _mm512_storeu_ps(p, x.v); }
 KVILT_INLINE void storeF16(std::byte *p, F32x16 x)
 {

@@ -158,9 +158,21 @@ KVILT_INLINE Span visibleSpan(const UnitContext &unit, std::uint32_t row, std::i
     return {std::max(unit.begins()[row] - base, 0), std::min(unit.ends()[row] - base, std::int32_t(kGroupTokens))};
 }
 
+// How V rows are read: bytes of a row, where dim d of it starts, and 16 dims from 16 * v on.
+template <typename Element>
+struct ValueElement {
+    static KVILT_INLINE std::size_t rowBytes(std::size_t dim) { return dim * Element::kBytes; }
+    static KVILT_INLINE std::size_t offset(std::size_t d) { return d * Element::kBytes; }
+    static KVILT_INLINE F32x16 load16(const std::byte *p, int v) { return Element::load16(p + 16 * v * Element::kBytes); }
+};
 struct ElementI8 {
     static constexpr std::size_t kBytes = 1;
     static KVILT_INLINE F32x16 load16(const std::byte *p) { return loadI8(p); }
+};
+struct ValueQ4 {
+    static KVILT_INLINE std::size_t rowBytes(std::size_t dim) { return dim / 2; }
+    static KVILT_INLINE std::size_t offset(std::size_t d) { return d / 2; }
+    static KVILT_INLINE F32x16 load16(const std::byte *p, int v) { return sub(loadU4(p, v == 1), set1(8.0f)); }
 };
 
 template <typename Element>
@@ -174,14 +186,14 @@ struct FloatValues {
         KVILT_UNROLL for (int t = 0; t < kRows; ++t)
             KVILT_UNROLL for (int v = 0; v < kVectors; ++v)
                 sums[t][v] = load(unit.split(row + t) + d + 16 * v);
-        const std::size_t rowBytes = unit.valueDim() * Element::kBytes;
+        const std::size_t rowBytes = Element::rowBytes(unit.valueDim());
         for (std::int32_t j = span.begin; j < span.end;) {
             const std::int32_t stop = std::min(span.end, (j / 16 + 1) * 16);
-            const std::byte *at = tiles.values[j / 16] + j % 16 * rowBytes + d * Element::kBytes;
+            const std::byte *at = tiles.values[j / 16] + j % 16 * rowBytes + Element::offset(d);
             for (; j < stop; ++j, at += rowBytes) {
                 F32x16 value[kVectors];
                 KVILT_UNROLL for (int v = 0; v < kVectors; ++v)
-                    value[v] = Element::load16(at + 16 * v * Element::kBytes);
+                    value[v] = Element::load16(at, v);
                 KVILT_UNROLL for (int t = 0; t < kRows; ++t) {
                     const F32x16 weight = set1(weights[t * kGroupTokens + std::size_t(j)]);
                     KVILT_UNROLL for (int v = 0; v < kVectors; ++v)
@@ -206,17 +218,18 @@ struct FloatValues {
 };
 
 // The scale of 32 dims goes into the weight: fma(weight * scale[j], code[j][d], ...).
-struct Q8Values {
+template <typename Element, KvElement kType>
+struct QuantValues {
     template <int kRows>
     static void rows(const UnitContext &unit, std::uint32_t row, const GroupTiles &tiles, Span span)
     {
         for (std::uint32_t d = 0; d < unit.valueDim(); d += 32) {
             for (std::int32_t tile = span.begin / 16; tile * 16 < span.end; ++tile) {
-                const F32x16 scale = loadF16(tiles.values[tile] + kvScaleOffset(KvElement::q8, unit.valueDim()) + d);
+                const F32x16 scale = loadF16(tiles.values[tile] + kvScaleOffset(kType, unit.valueDim()) + d);
                 KVILT_UNROLL for (int t = 0; t < kRows; ++t)
                     store(unit.scaled(row + t) + 16 * tile, mul(load(unit.scores(row + t) + 16 * tile), scale));
             }
-            FloatValues<ElementI8>::accumulate<kRows, 2>(unit, row, tiles, span, d, unit.scaled(row));
+            FloatValues<Element>::template accumulate<kRows, 2>(unit, row, tiles, span, d, unit.scaled(row));
         }
     }
 };
@@ -271,6 +284,7 @@ KVILT_INLINE ScoreGroup scoreFunction(KvElement type)
     case KvElement::bf16: return scoreGroup<FloatKeys<ElementBf16>>;
     case KvElement::q8: return scoreGroup<QuantKeys<WeightType::Q8_0>>;
     case KvElement::q4: return scoreGroup<QuantKeys<WeightType::Q4_0>>;
+    case KvElement::fp8: return scoreGroup<FloatKeys<ElementFp8>>;
     default: return scoreGroup<FloatKeys<ElementF16>>;
     }
 }
@@ -278,10 +292,12 @@ KVILT_INLINE ScoreGroup scoreFunction(KvElement type)
 KVILT_INLINE ValueGroup valueFunction(KvElement type)
 {
     switch (type) {
-    case KvElement::f32: return valueGroup<FloatValues<ElementF32>>;
-    case KvElement::bf16: return valueGroup<FloatValues<ElementBf16>>;
-    case KvElement::q8: return valueGroup<Q8Values>;
-    default: return valueGroup<FloatValues<ElementF16>>;
+    case KvElement::f32: return valueGroup<FloatValues<ValueElement<ElementF32>>>;
+    case KvElement::bf16: return valueGroup<FloatValues<ValueElement<ElementBf16>>>;
+    case KvElement::fp8: return valueGroup<FloatValues<ValueElement<ElementFp8>>>;
+    case KvElement::q8: return valueGroup<QuantValues<ValueElement<ElementI8>, KvElement::q8>>;
+    case KvElement::q4: return valueGroup<QuantValues<ValueQ4, KvElement::q4>>;
+    default: return valueGroup<FloatValues<ValueElement<ElementF16>>>;
     }
 }
 
@@ -309,15 +325,17 @@ KVILT_INLINE const std::byte *widenTile(KvElement type, const std::byte *tile, s
         widen<ElementF16>(tile, dim, to);
     else if (type == KvElement::bf16)
         widen<ElementBf16>(tile, dim, to);
+    else if (type == KvElement::fp8)
+        widen<ElementFp8>(tile, dim, to);
     else
         return tile;
     return to;
 }
 
-// With many rows, 16-bit K and V are widened once a group instead of once for every few rows.
+// With many rows, 16-bit and fp8 K and V are widened once a group instead of once for every few rows.
 KVILT_INLINE bool widens(const UnitContext &unit, KvElement type)
 {
-    return unit.rows >= kWidenRows && (type == KvElement::f16 || type == KvElement::bf16);
+    return unit.rows >= kWidenRows && type != KvElement::f32 && !kvQuantised(type);
 }
 
 // Blocks that hold visible positions of [begin, end) within the group at `base`.

@@ -91,7 +91,10 @@ KVILT_INLINE void writeSide(const KvShape &shape, const float *row, std::uint32_
             break;
         case KvElement::q8:
         case KvElement::q4: writeQuantised<kKeys>(shape.type, row, shape.dim, token, tile); break;
-        case KvElement::fp8: break;
+        case KvElement::fp8:
+            kKeys ? writeKeyFloats<ElementFp8>(row, shape.dim, token, tile)
+                  : writeValueFloats<ElementFp8>(row, shape.dim, token, tile);
+            break;
         }
     }
 }

@@ -18,6 +18,17 @@ struct ElementBf16 {
     static KVILT_INLINE F32x16 load16(const std::byte *p) { return loadBf16(p); }
     static KVILT_INLINE void store16(std::byte *p, F32x16 x) { storeBf16(p, x); }
 };
+struct ElementFp8 {
+    static constexpr std::size_t kBytes = 1;
+    static KVILT_INLINE F32x16 load16(const std::byte *p) { return loadFp8(p); }
+    static KVILT_INLINE void store16(std::byte *p, F32x16 x)
+    {
+        float lanes[16];
+        store(lanes, x);
+        for (int i = 0; i < 16; ++i)
+            p[i] = std::byte(f32ToFp8(lanes[i]));
+    }
+};
 
 // sums[t][p] += panel p's column k times x[t * ldx + k], for k ascending: one FMA a column, one accumulator an output,
 // whatever kTokens and kPanels are and however the columns are cut into calls.

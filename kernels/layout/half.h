@@ -44,4 +44,23 @@ inline std::uint16_t f32ToBf16(float f)
     return std::uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// fp8 e4m3: an f16 whose exponent is 8 too small and whose mantissa has 3 bits. No infinity; 0x7f is not given out.
+inline float fp8ToF32(std::uint8_t x)
+{
+    return f16ToF32(std::uint16_t((x & 0x80u) << 8 | (x & 0x7fu) << 7)) * 256.0f;
+}
+
+// Nearest even; beyond 448, and for NaN, +-448.
+inline std::uint8_t f32ToFp8(float f)
+{
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(f);
+    const std::uint32_t magnitude = bits & 0x7fffffffu;
+    const auto sign = std::uint8_t(bits >> 24 & 0x80u);
+    if (magnitude >= 0x43e00000u) // 448
+        return std::uint8_t(sign | 0x7eu);
+    if (magnitude < 0x3c800000u) // below 2^-6: adding 2^14 leaves the multiple of 2^-9 in the low bits, rounded
+        return std::uint8_t(sign | (std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 16384.0f) & 15u));
+    return std::uint8_t(sign | ((magnitude + 0x7ffffu + (magnitude >> 20 & 1u) - (120u << 23)) >> 20));
+}
+
 } // namespace kvilt::kernels

@@ -94,6 +94,12 @@ KVILT_INLINE F32x16 loadF16(const std::byte *p) { KVILT_LANES(F32x16, f16ToF32(e
 KVILT_INLINE F32x16 loadBf16(const std::byte *p) { KVILT_LANES(F32x16, bf16ToF32(element<std::uint16_t>(p, i))); }
 KVILT_INLINE F32x16 loadI8(const std::byte *p) { KVILT_LANES(F32x16, float(element<std::int8_t>(p, i))); }
 KVILT_INLINE F32x16 loadU8(const std::byte *p) { KVILT_LANES(F32x16, float(element<std::uint8_t>(p, i))); }
+KVILT_INLINE F32x16 loadFp8(const std::byte *p) { KVILT_LANES(F32x16, fp8ToF32(element<std::uint8_t>(p, i))); }
+// The low or the high nibble of 16 bytes, 0..15
+KVILT_INLINE F32x16 loadU4(const std::byte *p, bool high)
+{
+    KVILT_LANES(F32x16, float(high ? element<std::uint8_t>(p, i) >> 4 : element<std::uint8_t>(p, i) & 15));
+}
 KVILT_INLINE void storeF32(std::byte *p, F32x16 x) { std::memcpy(p, x.lane, 64); }
 KVILT_INLINE void storeF16(std::byte *p, F32x16 x)
 {

@@ -110,6 +110,8 @@ public:
         return out;
     }
 
+    static std::vector<double> floats(const KvShape &shape, const std::byte *row);
+
 private:
     // [position][dim] of one head, read back from the canonical form.
     std::vector<std::vector<double>> stored(bool keys, std::uint32_t head) const
@@ -128,21 +130,11 @@ private:
         return result;
     }
 
-    static std::vector<double> floats(const KvShape &shape, const std::byte *row)
+    static double fp8(std::byte byte)
     {
-        std::vector<double> values;
-        for (std::uint32_t d = 0; d < shape.dim; ++d) {
-            std::uint16_t half;
-            float single;
-            switch (shape.type) {
-            case KvElement::f32: std::memcpy(&single, row + 4 * d, 4); values.push_back(single); break;
-            case KvElement::f16: values.push_back(reference::half(row + 2 * d)); break;
-            case KvElement::bf16: std::memcpy(&half, row + 2 * d, 2); values.push_back(bf16ToF32(half)); break;
-            default:
-                values.push_back(reference::half(row + d / 32 * 34) * static_cast<std::int8_t>(row[d / 32 * 34 + 2 + d % 32]));
-            }
-        }
-        return values;
+        const int bits = std::to_integer<int>(byte), exponent = bits / 8 % 16;
+        const double magnitude = exponent == 0 ? bits % 8 / 512.0 : std::ldexp(1 + bits % 8 / 8.0, exponent - 7);
+        return bits < 128 ? magnitude : -magnitude;
     }
 
     Case m_case;
@@ -151,6 +143,29 @@ private:
     std::vector<const std::byte *> m_table;
     std::size_t m_keyBytes = 0;
 };
+
+std::vector<double> Sequence::floats(const KvShape &shape, const std::byte *row)
+{
+    std::vector<double> values;
+    for (std::uint32_t d = 0; d < shape.dim; ++d) {
+        std::uint16_t half;
+        float single;
+        switch (shape.type) {
+        case KvElement::f32: std::memcpy(&single, row + 4 * d, 4); values.push_back(single); break;
+        case KvElement::f16: values.push_back(reference::half(row + 2 * d)); break;
+        case KvElement::bf16: std::memcpy(&half, row + 2 * d, 2); values.push_back(bf16ToF32(half)); break;
+        case KvElement::fp8: values.push_back(fp8(row[d])); break;
+        case KvElement::q4: {
+            const auto byte = std::to_integer<int>(row[d / 32 * 18 + 2 + d % 16]);
+            values.push_back(reference::half(row + d / 32 * 18) * ((d % 32 < 16 ? byte % 16 : byte / 16) - 8));
+            break;
+        }
+        default:
+            values.push_back(reference::half(row + d / 32 * 34) * static_cast<std::int8_t>(row[d / 32 * 34 + 2 + d % 32]));
+        }
+    }
+    return values;
+}
 
 const std::vector<Case> kCases{
     {},
@@ -162,6 +177,9 @@ const std::vector<Case> kCases{
     {.context = 1100},
     {.keyType = KvElement::q8, .valueType = KvElement::q8, .heads = 1, .queryHeads = 4, .context = 1100, .window = 600},
     {.heads = 1, .queryHeads = 2, .blockSize = 512, .context = 1030, .window = 33, .softcap = 20},
+    {.keyType = KvElement::q4, .valueType = KvElement::q4, .context = 90},
+    {.keyType = KvElement::q8, .valueType = KvElement::q4, .heads = 1, .queryHeads = 4, .keyDim = 96, .valueDim = 96, .context = 600},
+    {.keyType = KvElement::fp8, .valueType = KvElement::fp8, .queryHeads = 4, .context = 90},
     {.heads = 1, .queryHeads = 60, .keyDim = 32, .valueDim = 32, .context = 70},
 };
 
@@ -191,7 +209,7 @@ private slots:
                 const Sequence sequence(c, 21, *table);
                 const auto out = sequence.run(*table, first, tokens);
                 // q8 keys also quantise the query
-                const double tolerance = c.keyType == KvElement::q8 ? 3e-2 : 3e-6;
+                const double tolerance = c.keyType == KvElement::q8 || c.keyType == KvElement::q4 ? 3e-2 : 3e-6;
                 const double error = worstError(out, sequence.expected(first, tokens));
                 QVERIFY2(error < tolerance, qPrintable(describe(c, *table) + QString(": %1").arg(error)));
                 if (scalar.empty())
@@ -234,7 +252,7 @@ private slots:
     void blockSizeAndOrderOfPagesDoNotChangeABit()
     {
         const KernelTable &table = *tablesUnderTest().back();
-        for (const KvElement type : {KvElement::f32, KvElement::f16, KvElement::bf16, KvElement::q8}) {
+        for (const KvElement type : {KvElement::f32, KvElement::f16, KvElement::bf16, KvElement::q8, KvElement::q4, KvElement::fp8}) {
             std::vector<float> first;
             for (const std::uint32_t blockSize : {16u, 32u, 48u, 512u}) {
                 const Case c{.keyType = type, .valueType = type, .blockSize = blockSize, .context = 700};
@@ -243,6 +261,32 @@ private slots:
                 if (first.empty())
                     first = out;
                 QVERIFY(sameBits(out, first));
+            }
+        }
+    }
+
+    void quantisedRowsAreNearTheirFloats()
+    {
+        Random random(26);
+        const auto row = randomFloats(random, 64);
+        struct Bound {
+            KvElement type;
+            double share; // of the largest of 32 (fp8: of each)
+        };
+        for (const Bound bound : {Bound{KvElement::q8, 0.5 / 127 + 5e-4}, Bound{KvElement::q4, 0.125 + 1e-3}, Bound{KvElement::fp8, 0.0625}}) {
+            const KvShape shape{bound.type, 1, 64, 16};
+            for (const bool keys : {true, false}) {
+                AlignedBytes side(kvSideBytes(shape)), canonical(kvSideBytes(shape));
+                const KernelTable &table = *tablesUnderTest().back();
+                (keys ? table.writeKeys : table.writeValues)(shape, row.data(), 5, side.data());
+                (keys ? keysToCanonical : valuesToCanonical)(shape, side.data(), 16, canonical.data());
+                const auto back = Sequence::floats(shape, canonical.data() + 5 * kvRowBytes(bound.type, 64));
+                for (std::uint32_t d = 0; d < 64; ++d) {
+                    const float *group = row.data() + d / 32 * 32;
+                    const float most = std::abs(*std::max_element(group, group + 32, [](float a, float b) { return std::abs(a) < std::abs(b); }));
+                    const double scale = bound.type == KvElement::fp8 ? std::abs(row[d]) + 0.01 : most;
+                    QVERIFY2(std::fabs(back[d] - row[d]) <= bound.share * scale, nameOf(bound.type));
+                }
             }
         }
     }

@@ -37,6 +37,23 @@ private slots:
         QVERIFY(std::isnan(bf16ToF32(f32ToBf16(poison()))));
     }
 
+    void fp8RoundTripsAndRoundsToEven()
+    {
+        for (int bits = 0; bits < 127; ++bits) {
+            const float value = fp8ToF32(std::uint8_t(bits));
+            QCOMPARE(int(f32ToFp8(value)), bits);
+            QCOMPARE(int(f32ToFp8(-value)), bits | 128);
+            if (bits < 126) {
+                const float middle = (value + fp8ToF32(std::uint8_t(bits + 1))) / 2;
+                QCOMPARE(int(f32ToFp8(middle)), bits % 2 ? bits + 1 : bits);
+                QCOMPARE(int(f32ToFp8(std::nextafter(middle, 1e9f))), bits + 1);
+            }
+        }
+        QCOMPARE(fp8ToF32(0x7e), 448.0f);
+        QCOMPARE(fp8ToF32(0x01), 1.0f / 512);
+        QCOMPARE(int(f32ToFp8(1e30f)), 0x7e);
+    }
+
     void elementaryFunctionsAgreeWithTheLibrarys()
     {
         Random random(5);
