@@ -85,7 +85,7 @@ struct Lookup {
 
     // The cache's own notes, good while nothing changed since.
     std::uint64_t epoch = 0;
-    std::vector<std::uint32_t> slots;
+    std::vector<std::uint32_t> places;
 };
 
 // What the cache held where a request parted from it: for the miss report.

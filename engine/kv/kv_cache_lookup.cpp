@@ -37,9 +37,9 @@ Lookup KvCache::Impl::lookup(const Request &request)
     }
 
     const std::size_t matched = longestServable(m_walk);
-    found.slots.assign(m_walk.begin(), m_walk.begin() + std::ptrdiff_t(matched));
+    found.places.assign(m_walk.begin(), m_walk.begin() + std::ptrdiff_t(matched));
     found.nodes.reserve(matched);
-    for (const NodeSlot slot : found.slots)
+    for (const NodeSlot slot : found.places)
         found.nodes.push_back(m_tree[slot].id);
     found.matchedTokens = matched * m_blockSize;
     splitByTier(found);
@@ -144,13 +144,13 @@ void KvCache::Impl::splitByTier(Lookup &found) const
     for (std::size_t g = 0; g < m_groups.size(); ++g)
         first[g] = firstNeeded(g, found.matchedTokens);
     std::size_t disk = 0;
-    for (std::size_t i = 0; i < found.slots.size(); ++i) {
+    for (std::size_t i = 0; i < found.places.size(); ++i) {
         bool fromDisk = false;
         for (std::size_t g = 0; g < m_groups.size(); ++g) {
-            if (i < first[g] || m_residency.block(found.slots[i], g) != kNoBlock)
+            if (i < first[g] || m_residency.block(found.places[i], g) != kNoBlock)
                 continue;
             fromDisk = true;
-            found.near = found.near || !m_residency.onDisk(found.slots[i], g);
+            found.near = found.near || !m_residency.onDisk(found.places[i], g);
         }
         disk += fromDisk;
     }
@@ -160,7 +160,7 @@ void KvCache::Impl::splitByTier(Lookup &found) const
 
 void KvCache::Impl::findPartial(const Request &request, Lookup &found) const
 {
-    const NodeSlot parent = found.slots.empty() ? m_tree.findRoot(request.salt) : found.slots.back();
+    const NodeSlot parent = found.places.empty() ? m_tree.findRoot(request.salt) : found.places.back();
     const std::size_t left = request.tokens.size() - 1 - found.matchedTokens;
     if (parent == kNoSlot || left == 0)
         return;
@@ -198,7 +198,7 @@ NodeSlot KvCache::Impl::closestChild(NodeSlot parent, std::span<const TokenId> t
 void KvCache::Impl::explainMiss(const Request &request, Lookup &found, const std::vector<NodeSlot> &walked,
                                 NodeSlot wanted)
 {
-    if (found.slots.size() < walked.size()) {
+    if (found.places.size() < walked.size()) {
         found.reason = api::EventReason::windowHole;
         for (std::size_t i = walked.size(); i-- > 0;) {
             bool hole = false;
@@ -243,7 +243,7 @@ api::EventReason KvCache::Impl::unknownReason(const Request &request, const Look
     const std::size_t left = request.tokens.size() - found.matchedTokens;
     if (left == 1)
         return api::EventReason::lastToken;
-    const NodeSlot parent = found.slots.empty() ? m_tree.findRoot(request.salt) : found.slots.back();
+    const NodeSlot parent = found.places.empty() ? m_tree.findRoot(request.salt) : found.places.back();
     if (left <= m_blockSize && found.partialTokens == 0 && parent != kNoSlot) {
         std::size_t common = 0;
         const NodeSlot child = closestChild(parent, request.tokens.last(left), false, common);
@@ -268,7 +268,7 @@ bool KvCache::Impl::tailMatches(const Request &request, const Lookup &found) con
 
 bool KvCache::Impl::otherSaltHolds(const Request &request, const Lookup &found) const
 {
-    const std::size_t more = found.slots.size() + 1;
+    const std::size_t more = found.places.size() + 1;
     if (request.tokens.size() < more * m_blockSize)
         return false;
     std::size_t compared = 0;

@@ -3,6 +3,7 @@
 #include "engine/kv/kv_cache_impl.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace kvilt::kv {
 
@@ -85,7 +86,8 @@ std::size_t KvCache::Impl::dropSession(SessionId session)
             if (!record || record->node == kNoSlot || record->owner != session ||
                 m_groups[g].pool.references(BlockId{b}) > 0)
                 continue;
-            m_tree[record->node].pinned = false;
+            if (std::exchange(m_tree[record->node].pinned, false))
+                requeue(record->node); // an equal block of another session was kept out of the queue with it
             dropBlock(g, BlockId{b}, EventReason::dropped);
             ++dropped;
         }

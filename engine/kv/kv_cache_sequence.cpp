@@ -64,9 +64,9 @@ std::unique_ptr<SequenceState> KvCache::Impl::begin(const Request &request, cons
     SequenceState &s = *state;
     s.actor = {request.sequence, request.session, request.turn};
     s.root = m_tree.root(request.salt);
-    s.tip = found.slots.empty() ? s.root : found.slots.back();
+    s.tip = found.places.empty() ? s.root : found.places.back();
     m_tree.hold(s.tip);
-    s.path = found.slots;
+    s.path = found.places;
     s.computed = found.nodes.size() * m_blockSize;
     s.seals = m_config.caching && request.seal && !found.near;
     s.admission = ++m_admissions;
@@ -85,11 +85,11 @@ bool KvCache::Impl::fits(const Lookup &found, std::size_t blocks) const
     const NodeSlot partial = found.partialTokens > 0 ? m_tree.find(found.partialNode) : kNoSlot;
     for (std::size_t g = 0; g < m_groups.size(); ++g) {
         const BlockPool &pool = m_groups[g].pool;
-        std::size_t needed = blocks - found.slots.size();
+        std::size_t needed = blocks - found.places.size();
         std::size_t waiting = 0; // hit blocks that are in the free queue now: they are not there to be taken
         const auto count = [&](BlockId block) { waiting += pool.queue(block) != BlockPool::Queue::none; };
-        for (std::size_t i = firstNeeded(g, found.slots.size() * m_blockSize); i < found.slots.size(); ++i) {
-            const BlockId block = m_residency.block(found.slots[i], g);
+        for (std::size_t i = firstNeeded(g, found.places.size() * m_blockSize); i < found.places.size(); ++i) {
+            const BlockId block = m_residency.block(found.places[i], g);
             if (block == kNoBlock)
                 ++needed;
             else
@@ -149,7 +149,7 @@ void KvCache::Impl::regret(const Actor &actor, NodeId id)
 
 void KvCache::Impl::takeHits(SequenceState &s, const Lookup &found, Allocation &out)
 {
-    for (const NodeSlot slot : found.slots) {
+    for (const NodeSlot slot : found.places) {
         PrefixNode &node = m_tree[slot];
         ++node.uses;
         node.lastUseNs = m_now;
@@ -163,17 +163,17 @@ void KvCache::Impl::takeHits(SequenceState &s, const Lookup &found, Allocation &
 // First all blocks in memory, so that none of them is taken to restore another into.
 void KvCache::Impl::takeHitsOfGroup(SequenceState &s, std::size_t group, const Lookup &found, Allocation &out)
 {
-    s.passed[group] = firstNeeded(group, found.slots.size() * m_blockSize);
-    for (std::size_t i = 0; i < found.slots.size(); ++i) {
-        const BlockId block = i < s.passed[group] ? kNoBlock : m_residency.block(found.slots[i], group);
+    s.passed[group] = firstNeeded(group, found.places.size() * m_blockSize);
+    for (std::size_t i = 0; i < found.places.size(); ++i) {
+        const BlockId block = i < s.passed[group] ? kNoBlock : m_residency.block(found.places[i], group);
         s.tables[group].append(block);
         if (block != kNoBlock)
             referenceHit(s, group, i, block, EventReason::none);
     }
-    for (std::size_t i = s.passed[group]; i < found.slots.size(); ++i) {
+    for (std::size_t i = s.passed[group]; i < found.places.size(); ++i) {
         if (s.tables[group][i] != kNoBlock)
             continue;
-        const NodeSlot node = found.slots[i];
+        const NodeSlot node = found.places[i];
         const StoredRow *row = m_residency.row(node, group, m_config.nearReuse);
         KVILT_CHECK(row);
         const BlockId block = takeBlock(s, group, i);
@@ -187,7 +187,7 @@ void KvCache::Impl::takeHitsOfGroup(SequenceState &s, std::size_t group, const L
 void KvCache::Impl::takePartial(SequenceState &s, const Request &request, const Lookup &found, Allocation &out)
 {
     const NodeSlot source = m_tree.find(found.partialNode);
-    const std::size_t logical = found.slots.size();
+    const std::size_t logical = found.places.size();
     for (std::size_t g = 0; g < m_groups.size(); ++g) {
         const BlockId from = m_groups[g].protectedBlock;
         const BlockId to = takeBlock(s, g, logical);

@@ -72,7 +72,7 @@ public:
     const PrefixNode &operator[](NodeSlot slot) const { return m_nodes[slot]; }
     std::span<const TokenId> tokens(NodeSlot slot) const; // valid until the next intern()
     bool isRoot(NodeSlot slot) const { return m_nodes[slot].parent == kNoSlot; }
-    std::size_t slots() const { return m_nodes.size(); }
+    std::size_t slotCount() const { return m_nodes.size(); }
     std::size_t bareNodes() const { return m_bare; } // without payload, roots left out
     std::size_t nodes() const { return m_alive; }
 

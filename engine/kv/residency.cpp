@@ -31,8 +31,8 @@ void Residency::bind(NodeSlot node, std::size_t group, BlockId block)
     auto &records = m_records[group];
     BlockUseRecord &self = records[block.value];
     KVILT_CHECK(self.node == kNoSlot);
-    if (m_first.size() < m_tree.slots() * m_groups)
-        m_first.resize(m_tree.slots() * m_groups, kNoBlock.value);
+    if (m_first.size() < m_tree.slotCount() * m_groups)
+        m_first.resize(m_tree.slotCount() * m_groups, kNoBlock.value);
     std::uint32_t &first = m_first[std::size_t(node) * m_groups + group];
     self.node = node;
     if (first == kNoBlock.value) {
@@ -81,9 +81,9 @@ bool Residency::knowsName(const BlockName &name) const
 
 void Residency::bindName(const BlockName &name, NodeSlot node)
 {
-    if (m_ownRows.size() < m_tree.slots()) {
-        m_ownRows.resize(m_tree.slots());
-        m_otherRows.resize(m_tree.slots());
+    if (m_ownRows.size() < m_tree.slotCount()) {
+        m_ownRows.resize(m_tree.slotCount());
+        m_otherRows.resize(m_tree.slotCount());
     }
     m_names.insert_or_assign(node, name);
     Stored &stored = m_stored[name]; // also without rows: a row that comes later finds its node

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/engine/kv/kv_test_support.h"
+#include "tests/support/test_registry.h"
+
+using namespace kvilt;
+using namespace kvilt::kv;
+using namespace kvilt::test;
+using api::EventKind;
+using api::EventReason;
+
+namespace {
+
+struct Row {
+    BlockName name;
+    GroupIndex group;
+    std::vector<TokenId> tokens;
+};
+
+// What a first run of the program leaves on disk.
+std::vector<Row> storeAll(CacheBench &b)
+{
+    std::vector<Row> rows;
+    for (const SealedBlock &block : b.cache->takeSealed()) {
+        rows.push_back({block.name, block.group, block.tokens});
+        b.cache->markStored({block.name, block.group, "cpu:1", std::int64_t(rows.size()), 100}, block.session, block.turn);
+    }
+    return rows;
+}
+
+void openWith(CacheBench &b, const std::vector<Row> &rows, std::string_view numerics = "cpu:1")
+{
+    for (std::size_t i = rows.size(); i-- > 0;) // any order will do
+        b.cache->addStored({rows[i].name, rows[i].group, numerics, std::int64_t(i + 1), 100});
+}
+
+} // namespace
+
+class KvCacheDiskTest : public QObject {
+    Q_OBJECT
+private slots:
+    void sealedBlocksAreOfferedOnceWithTheirNames()
+    {
+        CacheBench b(10);
+        b.run(1, iota(10));
+        const auto sealed = b.cache->takeSealed();
+        QCOMPARE(sealed.size(), std::size_t(2));
+        CacheIdentity identity = b.cache->config().identity;
+        QCOMPARE(identity.blockSize, 4u);
+        QVERIFY(sealed[0].parentName == rootName(identity, ""));
+        QVERIFY(sealed[0].name == childName(sealed[0].parentName, iota(4)));
+        QVERIFY(sealed[1].parentName == sealed[0].name);
+        QCOMPARE(sealed[1].tokens, iota(4, 5));
+        QCOMPARE(sealed[1].firstToken, 4);
+        QCOMPARE(sealed[1].session, SessionId{1});
+        QVERIFY(b.cache->takeSealed().empty());
+        QVERIFY(*b.cache->name(sealed[1].node) == sealed[1].name);
+        QVERIFY(!b.cache->name(NodeId{777}));
+    }
+
+    void aNewProcessFindsWhatTheLastOneStored()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14));
+        const auto rows = storeAll(first);
+        CacheBench b(10);
+        openWith(b, rows);
+        QCOMPARE(b.cache->counts().bytesOnDisk, std::uint64_t(300));
+        const auto prompt = iota(14);
+        const Request r = b.request(1, prompt);
+        const Lookup found = b.cache->lookup(r);
+        QCOMPARE(found.matchedTokens, std::size_t(12));
+        QCOMPARE(found.diskTokens, std::size_t(12));
+        const auto start = b.cache->allocate(r, found, 14);
+        QCOMPARE(start->restores.size(), std::size_t(3));
+        QCOMPARE(b.cache->counts().hitTokensDisk, std::uint64_t(12));
+        for (std::size_t i = 0; i < 3; ++i) {
+            const RestoreOrder &order = start->restores[i];
+            QVERIFY(order.name == rows[i].name);
+            QCOMPARE(order.row, std::int64_t(i + 1));
+            QCOMPARE(order.firstToken, std::int32_t(4 * i));
+            b.cache->restored(r.sequence, order, 7);
+        }
+        QCOMPARE(b.log.of(EventKind::restore).size(), std::size_t(3));
+        b.cache->append(r.sequence, std::span(prompt).subspan(12));
+        QVERIFY(b.cache->takeSealed().empty()); // all of it is on disk already
+        QCOMPARE(b.find(prompt).memoryTokens, std::size_t(12));
+        b.end(1);
+        QCOMPARE(b.find(iota(14), "salted").matchedTokens, std::size_t(0));
+    }
+
+    void memoryAndDiskTogetherMakeOneHit()
+    {
+        CacheBench b(4);
+        b.runAndEnd(1, iota(12));
+        storeAll(b);
+        b.runAndEnd(2, iota(8, 100)); // takes the blank one and evicts the tail
+        const Lookup found = b.find(iota(13));
+        QCOMPARE(found.memoryTokens, std::size_t(8));
+        QCOMPARE(found.diskTokens, std::size_t(4));
+        QVERIFY(b.cache->describe(found.nodes[2])->onDisk);
+        b.runAndEnd(3, iota(13));
+        QVERIFY(b.log.of(EventKind::regret).empty()); // it was not lost
+        const auto cells = b.cache->ribbon(iota(12), "");
+        QCOMPARE(cells.size(), std::size_t(3));
+    }
+
+    void otherArithmeticIsAMissUnlessAllowed()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14));
+        const auto rows = storeAll(first);
+        CacheBench exact(10);
+        openWith(exact, rows, "cuda:90:1:none");
+        const Lookup missed = exact.find(iota(14));
+        QCOMPARE(missed.matchedTokens, std::size_t(0));
+        COMPARE_ENUM(missed.reason, EventReason::numerics);
+
+        CacheBench near(10, [](KvCacheConfig &c) { c.nearReuse = true; });
+        openWith(near, rows, "cuda:90:1:none");
+        const auto prompt = iota(18);
+        const Request r = near.request(1, prompt);
+        const Lookup found = near.cache->lookup(r);
+        QVERIFY(found.near);
+        const auto start = near.cache->allocate(r, found, 18);
+        QCOMPARE(start->hitTokens, std::size_t(12));
+        for (const RestoreOrder &order : start->restores)
+            near.cache->restored(r.sequence, order, 1);
+        near.cache->append(r.sequence, std::span(prompt).subspan(12));
+        QVERIFY(near.cache->takeSealed().empty()); // nothing computed on it is stored as exact
+        QVERIFY(near.log.of(EventKind::seal).empty());
+        QCOMPARE(near.find(prompt).memoryTokens, std::size_t(0));
+    }
+
+    void aForgottenRowIsAMissAndSaysWhy()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14));
+        const auto rows = storeAll(first);
+        CacheBench b(10);
+        openWith(b, rows);
+        QCOMPARE(b.find(iota(14)).diskTokens, std::size_t(12));
+        b.cache->forgetStored(rows[1].name, GroupIndex{0}, "cpu:1", EventReason::corruptPayload);
+        b.cache->forgetStored(rows[1].name, GroupIndex{0}, "cpu:1", EventReason::corruptPayload);
+        QCOMPARE(b.log.of(EventKind::evict).size(), std::size_t(1));
+        const Lookup found = b.find(iota(14));
+        QCOMPARE(found.diskTokens, std::size_t(4));
+        COMPARE_ENUM(found.evictedFor, EventReason::corruptPayload);
+        QCOMPARE(b.cache->counts().bytesOnDisk, std::uint64_t(200));
+        b.cache->forgetStored(rows[0].name, GroupIndex{0}, "cpu:1", EventReason::none);
+        b.cache->forgetStored(rows[2].name, GroupIndex{0}, "cpu:1", EventReason::none);
+        QCOMPARE(b.find(iota(14)).matchedTokens, std::size_t(0));
+        QCOMPARE(b.cache->counts().bytesOnDisk, std::uint64_t(0));
+    }
+
+    void aFailedRestoreIsTriedAgainWithoutIt()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14));
+        const auto rows = storeAll(first);
+        CacheBench b(10);
+        openWith(b, rows);
+        const auto prompt = iota(14);
+        const Request r = b.request(1, prompt);
+        auto start = b.cache->allocate(r, b.cache->lookup(r), 14);
+        b.cache->restored(r.sequence, start->restores[0], 1);
+        b.cache->forgetStored(start->restores[1].name, GroupIndex{0}, "cpu:1", EventReason::corruptPayload);
+        b.cache->release(r.sequence, EventReason::corruptPayload);
+        b.cache->restored(r.sequence, start->restores[2], 1); // comes too late: nobody waits for it
+        QCOMPARE(b.log.of(EventKind::restore).size(), std::size_t(1));
+        start = b.cache->allocate(r, b.cache->lookup(r), 14);
+        QCOMPARE(start->hitTokens, std::size_t(4));
+        QVERIFY(start->restores.empty());
+    }
+
+    void aBlockComputedAgainFindsItsRow()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14));
+        const auto rows = storeAll(first);
+        CacheBench b(10);
+        openWith(b, rows);
+        const auto prompt = iota(14);
+        Request r = b.request(1, prompt);
+        r.reuse = false; // computed without a look at the disk
+        QVERIFY(b.cache->allocate(r, b.cache->lookup(r), 14));
+        b.cache->append(r.sequence, prompt);
+        QVERIFY(b.cache->takeSealed().empty());
+    }
+
+    void whatIsEvictedBeforeTheStoreAsksIsNotOffered()
+    {
+        CacheBench b(2);
+        b.runAndEnd(1, iota(8));
+        b.runAndEnd(2, iota(8, 100));
+        const auto sealed = b.cache->takeSealed();
+        QCOMPARE(sealed.size(), std::size_t(2));
+        for (const SealedBlock &block : sealed)
+            QVERIFY(block.tokens[0] >= 100);
+    }
+
+    void aWindowGroupIsRestoredWhereItIsNeeded()
+    {
+        CacheBench first(10, windowGroup(6));
+        first.run(1, iota(18));
+        const auto rows = storeAll(first);
+        CacheBench b(10, windowGroup(6));
+        openWith(b, rows);
+        const auto prompt = iota(18);
+        const Request r = b.request(1, prompt);
+        const auto start = b.cache->allocate(r, b.cache->lookup(r), 18);
+        QCOMPARE(start->hitTokens, std::size_t(16));
+        QCOMPARE(start->restores.size(), std::size_t(4 + 2));
+        QCOMPARE(std::count_if(start->restores.begin(), start->restores.end(),
+                               [](const RestoreOrder &o) { return o.group == GroupIndex{1} && o.firstToken >= 8; }),
+                 std::ptrdiff_t(2));
+    }
+
+    void onlyTheFirstGroupsRowsAreNoHit()
+    {
+        CacheBench first(10, windowGroup(6));
+        first.run(1, iota(18));
+        auto rows = storeAll(first);
+        std::erase_if(rows, [](const Row &row) { return row.group == GroupIndex{1}; });
+        CacheBench b(10, windowGroup(6));
+        openWith(b, rows);
+        const Lookup found = b.find(iota(18));
+        QCOMPARE(found.matchedTokens, std::size_t(0));
+        COMPARE_ENUM(found.reason, EventReason::windowHole);
+    }
+
+    void storingMakesAnEvent()
+    {
+        CacheBench b(10);
+        b.run(1, iota(5));
+        storeAll(b);
+        const auto stores = b.log.of(EventKind::store);
+        QCOMPARE(stores.size(), std::size_t(1));
+        COMPARE_ENUM(stores[0].tier, api::Tier::disk);
+        QCOMPARE(stores[0].a, 100u);
+        QCOMPARE(stores[0].block, 0u);
+        QVERIFY(b.cache->snapshot().groups[0].blocks[0].onDisk);
+    }
+};
+
+KVILT_TEST_CLASS(KvCacheDiskTest)
+#include "tst_kv_cache_disk.moc"
