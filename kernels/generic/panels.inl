@@ -260,12 +260,16 @@ KVILT_INLINE void quantGroup(const Decoder &decoder, const QuantRows &rows, std:
     }
 }
 
+// `ahead`, when not null: memory to fetch meanwhile, `aheadBytes` a block of 32 columns.
 template <typename Decoder, int kTokens>
-KVILT_INLINE void quantTile(Decoder decoder, const QuantRows &rows, std::uint32_t cols, F32x16 (&sums)[kTokens])
+KVILT_INLINE void quantTile(Decoder decoder, const QuantRows &rows, std::uint32_t cols, F32x16 (&sums)[kTokens],
+                            const std::byte *ahead = nullptr, std::size_t aheadBytes = 0)
 {
     KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
         sums[t] = zero();
     for (std::size_t block = 0; block < cols / 32; ++block) {
+        for (const std::byte *end = ahead + aheadBytes; ahead < end; ahead += 64)
+            __builtin_prefetch(ahead);
         decoder.begin(block);
         quantGroup<Decoder, kTokens>(decoder, rows, block, 0, sums);
         if constexpr (Decoder::kFormat.group == 16)
