@@ -98,7 +98,7 @@ public:
             }
         if (m_options.restore)
             for (std::int64_t depth : depths)
-                KVILT_TRY_VOID(runRestore(std::uint32_t(depth > 0 ? depth : 4096)));
+                KVILT_TRY_VOID(runRestore(depth > 0 ? std::uint32_t(depth) : defaultRestore()));
         return m_options.report.empty() ? Result<void>{} : writeReport();
     }
 
@@ -158,6 +158,12 @@ private:
                                                       .vType = v}));
         rates.push_back(rate);
         return {};
+    }
+
+    // Depth 0 restores nothing, so it stands for a session of 4,096 tokens, or of what the context holds.
+    std::uint32_t defaultRestore() const
+    {
+        return std::min(4096u, m_model.model->description().contextLength - 1);
     }
 
     // A session of `depth` tokens: prefilled and stored, then read back by an engine whose pool is empty.

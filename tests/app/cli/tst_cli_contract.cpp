@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+// What scripts rely on: names, keys and exit codes of kvilt-cli, on tiny models and, where there are any, real ones.
+#include "tests/support/test_registry.h"
+#include "tests/support/tiny_model.h"
+
+#include <QDir>
+#include <QFile>
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
+#include <QProcess>
+#include <QStandardPaths>
+#include <QTemporaryDir>
+#include <QTest>
+
+#include <cmath>
+
+using namespace kvilt::test;
+
+namespace {
+
+struct Ran {
+    int code = -1;
+    QByteArray out, err;
+    QJsonObject json() const { return QJsonDocument::fromJson(out).object(); }
+    QList<QJsonObject> lines() const
+    {
+        QList<QJsonObject> all;
+        for (const QByteArray &line : out.split('\n'))
+            if (!line.trimmed().isEmpty())
+                all << QJsonDocument::fromJson(line).object();
+        return all;
+    }
+};
+
+Ran run(const QStringList &arguments, const QStringList &environment = {})
+{
+    QProcess process;
+    process.setProcessEnvironment([&] {
+        auto all = QProcessEnvironment::systemEnvironment();
+        for (const QString &entry : environment)
+            all.insert(entry.section('=', 0, 0), entry.section('=', 1));
+        return all;
+    }());
+    process.start(QStringLiteral(KVILT_BIN_DIR "/kvilt-cli"), arguments);
+    if (!process.waitForFinished(120000))
+        return {-1, {}, "did not end"};
+    return {process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -2, process.readAllStandardOutput(),
+            process.readAllStandardError()};
+}
+
+QString realModel(const char *name)
+{
+    QString folder = qEnvironmentVariable("KVILT_MODELS");
+    if (folder.isEmpty())
+        folder = QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation) + "/kvilt/models";
+    return folder + "/" + name;
+}
+
+} // namespace
+
+class CliContractTest : public QObject {
+    Q_OBJECT
+
+    QTemporaryDir m_folder;
+    QString m_llama, m_gemma, m_vocabulary;
+
+    QString path(const QString &name) const { return m_folder.filePath(name); }
+    QString write(const QString &name, const QByteArray &bytes) const
+    {
+        QFile file(path(name));
+        if (!file.open(QIODevice::WriteOnly) || file.write(bytes) != bytes.size())
+            qFatal("cannot write a test file");
+        return file.fileName();
+    }
+    QString tokensFile(int count, int seed = 1) const
+    {
+        Random random{std::uint64_t(seed)};
+        QByteArray text = "[";
+        for (int i = 0; i < count; ++i)
+            text += (i ? "," : "") + QByteArray::number(3 + random.below(256));
+        return write(QString("tokens-%1-%2.json").arg(count).arg(seed), text + "]");
+    }
+    QStringList generate(const QString &profile, const QStringList &more) const
+    {
+        return QStringList{"generate", m_llama, "--json", "--profile", path(profile), "--threads", "1",
+                           "--kv-blocks", "256"} + more;
+    }
+
+private slots:
+    void initTestCase()
+    {
+        m_llama = path("llama.gguf");
+        m_gemma = path("gemma.gguf");
+        m_vocabulary = path("vocabulary.gguf");
+        TinyModelOptions gemma, vocabulary;
+        gemma.architecture = "gemma3";
+        vocabulary.vocabularyOnly = true;
+        QVERIFY(writeTinyModel(m_llama.toStdString(), {}));
+        QVERIFY(writeTinyModel(m_gemma.toStdString(), gemma));
+        QVERIFY(writeTinyModel(m_vocabulary.toStdString(), vocabulary));
+    }
+
+    void infoNamesTheLayout()
+    {
+        const Ran r = run({"info", m_gemma, "--json"});
+        QCOMPARE(r.code, 0);
+        const QJsonObject info = r.json();
+        for (const char *key : {"architecture", "parameters", "layers", "context_length", "vocab_size", "kv_layout",
+                                "kv_bytes_per_token", "tensor_types", "chat_template", "fingerprint"})
+            QVERIFY2(info.contains(key), key);
+        QCOMPARE(info["kv_layout"].toArray().size(), 2);
+        for (const char *key : {"group", "kind", "layers", "kv_heads", "k_dim", "v_dim", "k_type", "v_type", "window",
+                                "shares_with"})
+            QVERIFY2(info["kv_layout"].toArray()[1].toObject().contains(key), key);
+        QCOMPARE(info["kv_layout"].toArray()[1].toObject()["window"].toInt(), 32);
+    }
+
+    void tokenizesAndBackAlsoWithAVocabularyAlone()
+    {
+        const Ran r = run({"tokenize", m_vocabulary, "--text", "Hello <|im_end|> there", "--no-bos", "--json"});
+        QCOMPARE(r.code, 0);
+        const QJsonArray tokens = r.json()["tokens"].toArray();
+        QCOMPARE(tokens.size(), r.json()["pieces"].toArray().size());
+        QVERIFY(!tokens.contains(2)); // not parsed unless asked
+        QVERIFY(run({"tokenize", m_vocabulary, "--text", "a<|im_end|>", "--parse-special", "--json"})
+                    .json()["tokens"].toArray().contains(2));
+        const QString file = write("ids.json", QJsonDocument(tokens).toJson());
+        const Ran back = run({"detokenize", m_llama, "--tokens-file", file, "--json"});
+        QCOMPARE(back.json()["text"].toString(), QString("Hello <|im_end|> there"));
+    }
+
+    void rendersATemplate()
+    {
+        const QString messages = write("m.json", R"([{"role":"user","content":"Hi"}])");
+        const Ran r = run({"template", m_llama, "--messages", messages, "--add-generation-prompt", "--json"});
+        QCOMPARE(r.json()["text"].toString(), QString("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"));
+        const QString file = write("t.jinja", "{{ greeting }}, {{ messages[0].content }}");
+        const Ran own = run({"template", "--template-file", file, "--messages", messages, "--var", "greeting=Yo", "--json"});
+        QCOMPARE(own.json()["text"].toString(), QString("Yo, Hi"));
+    }
+
+    void aSecondProcessGoesOnFromStoredKv()
+    {
+        const QStringList more{"--tokens-file", tokensFile(100), "--max-tokens", "12", "--ignore-eos", "--logprobs", "3"};
+        const Ran first = run(generate("p1", more));
+        QCOMPARE(first.code, 0);
+        const QJsonObject usage = first.json()["usage"].toObject();
+        QCOMPARE(usage["cached_tokens"].toInt(), 0);
+        QCOMPARE(usage["prompt_tokens"].toInt(), 100);
+        QCOMPARE(usage["computed_tokens"].toInt(), 100);
+        QCOMPARE(usage["completion_tokens"].toInt(), 12);
+        QCOMPARE(first.json()["finish_reason"].toString(), QString("length"));
+        const Ran second = run(generate("p1", more));
+        QCOMPARE(second.json()["usage"].toObject()["cached_tokens"].toInt(), 96);
+        QVERIFY(second.json()["cache"].toObject()["restored_blocks"].toInt() > 0);
+        QCOMPARE(second.json()["tokens"], first.json()["tokens"]);
+        QCOMPARE(second.json()["logprobs"], first.json()["logprobs"]);
+        const Ran without = run(generate("p1", more + QStringList{"--no-cache"}));
+        QCOMPARE(without.json()["usage"].toObject()["cached_tokens"].toInt(), 0);
+        QCOMPARE(without.json()["tokens"], first.json()["tokens"]);
+        QCOMPARE(without.json()["logprobs"], first.json()["logprobs"]);
+        const QJsonArray best = first.json()["logprobs"].toArray()[0].toArray();
+        QCOMPARE(best.size(), 3);
+        QCOMPARE(best[0].toObject()["id"], first.json()["tokens"].toArray()[0]); // greedy
+    }
+
+    void noCacheLeavesNothingBehind()
+    {
+        const Ran r = run(generate("untouched", {"--tokens-file", tokensFile(40), "--max-tokens", "2", "--no-cache"}));
+        QCOMPARE(r.code, 0);
+        QVERIFY(!QDir(path("untouched")).exists());
+    }
+
+    void aDamagedKvFileOnlyCostsTime()
+    {
+        const QStringList more{"--tokens-file", tokensFile(80, 3), "--max-tokens", "4"};
+        const Ran first = run(generate("p2", more));
+        write("p2/kvcache.db", QByteArray(5000, 'x'));
+        QFile::remove(path("p2/kvcache.db-wal"));
+        const Ran second = run(generate("p2", more));
+        QCOMPARE(second.code, 0);
+        QCOMPARE(second.json()["tokens"], first.json()["tokens"]);
+        QCOMPARE(second.json()["usage"].toObject()["cached_tokens"].toInt(), 0);
+    }
+
+    void aSessionGoesOnInAnotherProcess()
+    {
+        const QString one = write("s1.json", R"([{"role":"system","content":"Be brief."},{"role":"user","content":"Tell me something long about rivers and seas."}])");
+        const QString two = write("s2.json", R"([{"role":"user","content":"And lakes?"}])");
+        const QStringList sampling{"--temp", "1", "--seed", "3", "--max-tokens", "40", "--session", "trip"};
+        const Ran first = run(generate("p3", QStringList{"--messages", one} + sampling));
+        QCOMPARE(first.code, 0);
+        const Ran second = run(generate("p3", QStringList{"--messages", two} + sampling));
+        QCOMPARE(second.code, 0);
+        const QJsonObject u1 = first.json()["usage"].toObject(), u2 = second.json()["usage"].toObject();
+        const int before = u1["prompt_tokens"].toInt() + u1["completion_tokens"].toInt() - 1;
+        QVERIFY(u2["cached_tokens"].toInt() >= before / 16 * 16);
+        QCOMPARE(u2["cached_tokens"].toInt() + u2["computed_tokens"].toInt(), u2["prompt_tokens"].toInt());
+
+        const Ran list = run({"session", "list", "--json", "--profile", path("p3")});
+        const QJsonObject row = list.json()["sessions"].toArray()[0].toObject();
+        QCOMPARE(row["id"].toString(), QString("trip"));
+        QCOMPARE(row["messages"].toInt(), 5);
+        QVERIFY(row["kv_bytes"].toDouble() > 0);
+        const Ran show = run({"session", "show", "trip", "--json", "--profile", path("p3")});
+        const QJsonArray messages = show.json()["messages"].toArray();
+        QCOMPARE(messages.size(), 5);
+        QCOMPARE(messages[2].toObject()["content"], first.json()["text"]);
+        QCOMPARE(messages[2].toObject()["state"].toString(), QString("complete"));
+
+        const QString file = path("trip.kvilt");
+        QCOMPARE(run({"session", "export", "trip", file, "--with-kv", "--json", "--profile", path("p3")}).code, 0);
+        const Ran imported = run({"session", "import", file, "--json", "--profile", path("p4")});
+        QCOMPARE(imported.code, 0);
+        QVERIFY(imported.json()["kv_blocks"].toInt() > 0);
+        QCOMPARE(run({"session", "delete", "trip", "--json", "--profile", path("p3")}).code, 0);
+        QCOMPARE(run({"session", "show", "trip", "--json", "--profile", path("p3")}).code, 2);
+    }
+
+    void logitsAreTheSameForAnyChunk()
+    {
+        const QString tokens = tokensFile(70);
+        QByteArray reference;
+        for (const char *chunk : {"1", "7", "64", "512"}) {
+            const QString out = path("logits.f32");
+            const Ran r = run({"logits", m_llama, "--tokens-file", tokens, "--out", out, "--chunk", chunk, "--json"});
+            QCOMPARE(r.code, 0);
+            QFile file(out);
+            QVERIFY(file.open(QIODevice::ReadOnly));
+            const QByteArray rows = file.readAll();
+            QCOMPARE(rows.size(), qint64(70) * r.json()["vocab_size"].toInt() * 4);
+            if (reference.isEmpty())
+                reference = rows;
+            QVERIFY(rows == reference);
+        }
+        const QString out = path("last.f32");
+        const Ran r = run({"logits", m_llama, "--tokens-file", tokens, "--out", out, "--last", "2", "--json"});
+        QCOMPARE(r.json()["rows"].toInt(), 2);
+        QFile file(out);
+        QVERIFY(file.open(QIODevice::ReadOnly));
+        QVERIFY(reference.endsWith(file.readAll()));
+    }
+
+    void perplexityComparesKvTypes()
+    {
+        QByteArray text;
+        for (int i = 0; i < 400; ++i)
+            text += "word " + QByteArray::number(i * 37) + " ";
+        const QString file = write("text.txt", text);
+        const Ran same = run({"perplexity", m_llama, "--text-file", file, "--ctx", "64", "--against", "f16", "--json"});
+        QCOMPARE(same.code, 0);
+        QVERIFY(same.json()["perplexity"].toDouble() > 1);
+        QCOMPARE(same.json()["kld_mean"].toDouble(), 0.0);
+        QCOMPARE(same.json()["same_top1"].toDouble(), 1.0);
+        const Ran q8 = run({"perplexity", m_llama, "--text-file", file, "--ctx", "64", "--kv-type", "q8", "--against",
+                            "f16", "--json"});
+        QVERIFY(q8.json()["kld_mean"].toDouble() > 0);
+        QVERIFY(q8.json()["kld_mean"].toDouble() < 0.01);
+    }
+
+    void theScriptOfTheContractGivesItsNumbers()
+    {
+        auto times = [](int n, int count) {
+            QStringList list;
+            for (int i = 0; i < count; ++i)
+                list << QString::number(n);
+            return list.join(",");
+        };
+        const QString com = times(0, 16) + "," + times(1, 16) + "," + times(2, 16);
+        const QString script = write("script.jsonl",
+            (R"({"block_size":16,"blocks":10,"policy":"lru","caching":true,"partial_reuse":false,"dedupe":false})" "\n"
+             R"({"op":"alloc","req":0,"tokens":[)" + com + ",7,7,7]}\n"
+             R"({"op":"alloc","req":1,"tokens":[)" + com + ",5,5,5]}\n"
+             R"({"op":"free","req":0})" "\n" R"({"op":"free","req":1})" "\n").toUtf8());
+        const Ran r = run({"replay", "--script", script, "--json"});
+        QCOMPARE(r.code, 0);
+        const auto steps = r.lines();
+        QCOMPARE(steps.size(), 4);
+        QCOMPARE(steps[0]["new_blocks"].toArray(), (QJsonArray{1, 2, 3, 4}));
+        QCOMPARE(steps[1]["hit_tokens"].toInt(), 48);
+        QCOMPARE(steps[1]["block_table"].toArray(), (QJsonArray{1, 2, 3, 5}));
+        QCOMPARE(steps[3]["eviction_order"].toArray(), (QJsonArray{5, 4, 6, 7, 8, 9, 10, 3, 2, 1}));
+    }
+
+    void runServesArrivalsAndSamples()
+    {
+        const QString requests = write("requests.jsonl",
+            R"({"at_ms":0,"id":"a","prompt":"One two three four five six seven","max_tokens":6,"ignore_eos":true})" "\n"
+            R"({"at_ms":5,"id":"b","prompt":"Eight nine ten","max_tokens":5,"n":3,"ignore_eos":true})" "\n");
+        const Ran r = run({"run", m_llama, "--requests", requests, "--json", "--profile", path("p5"), "--kv-blocks", "128"});
+        QCOMPARE(r.code, 0);
+        const auto lines = r.lines();
+        QCOMPARE(lines.size(), 5);
+        for (const char *key : {"id", "queued_ms", "ttft_ms", "tpot_ms", "itl_ms", "cached_tokens", "computed_tokens",
+                                "recomputed_tokens", "preempted", "swapped_blocks", "tokens", "finish_reason"})
+            QVERIFY2(lines[0].contains(key), key);
+        const QJsonObject summary = lines.last()["summary"].toObject();
+        QCOMPARE(summary["requests"].toInt(), 4);
+        for (const char *key : {"wall_s", "prompt_tokens_per_s", "decode_tokens_per_s", "ttft_ms", "tpot_ms", "itl_ms",
+                                "hit_ratio", "evictions", "regretted_evictions", "preemptions"})
+            QVERIFY2(summary.contains(key), key);
+    }
+
+    void benchPrintsALineATest()
+    {
+        const Ran r = run({"bench", m_llama, "-p", "32", "-n", "8", "-d", "0,64", "-b", "1,2", "-r", "1", "--restore",
+                           "--json", "--threads", "1", "--report", path("report.md")});
+        QCOMPARE(r.code, 0);
+        const auto lines = r.lines();
+        QCOMPARE(lines.size(), 9 + 1); // 2 depths × 2 batches × 2 tests, and two restores
+        for (const QJsonObject &line : lines)
+            for (const char *key : {"test", "depth", "batch", "tokens_per_s", "limit_share", "limits", "machine"})
+                QVERIFY2(line.contains(key), key);
+        QCOMPARE(lines[0]["test"].toString(), QString("pp32"));
+        QVERIFY(lines[0]["tokens_per_s"].toObject()["median"].toDouble() > 0);
+        QVERIFY(QFile::exists(path("report.md")));
+    }
+
+    void refusesBadInputWithOneSentence_data()
+    {
+        QTest::addColumn<QStringList>("arguments");
+        const QStringList base{"generate", m_llama, "--no-cache"};
+        const QStringList prompt{"--tokens-file", tokensFile(5)};
+        auto row = [&](const char *name, const QStringList &more) { QTest::newRow(name) << base + more; };
+        row("no prompt", {});
+        row("missing prompt file", {"--prompt-file", path("nowhere")});
+        row("folder as prompt", {"--prompt-file", m_folder.path()});
+        row("tokens are no array", {"--tokens-file", write("bad1.json", "{}")});
+        row("id out of range", {"--tokens-file", write("bad2.json", "[999999]")});
+        row("negative id", {"--tokens-file", write("bad3.json", "[-1]")});
+        row("fractional id", {"--tokens-file", write("bad4.json", "[1.5]")});
+        row("2^63", {"--tokens-file", write("bad5.json", "[9223372036854775808]")});
+        row("deep JSON", {"--tokens-file", write("bad6.json", QByteArray(100000, '['))});
+        row("empty prompt", {"--tokens-file", write("bad7.json", "[]")});
+        row("longer than the context", {"--tokens-file", tokensFile(2049)});
+        row("NaN temperature", prompt + QStringList{"--temp", "nan"});
+        row("infinite temperature", prompt + QStringList{"--temp", "inf"});
+        row("temperature 1e308", prompt + QStringList{"--temp", "1e308"});
+        row("negative top-p", prompt + QStringList{"--top-p", "-0.1"});
+        row("negative max tokens", prompt + QStringList{"--max-tokens", "-1"});
+        row("max tokens 2^63", prompt + QStringList{"--max-tokens", "9223372036854775808"});
+        row("threads -1", prompt + QStringList{"--threads", "-1"});
+        row("threads 10^6", prompt + QStringList{"--threads", "1000000"});
+        row("block size 24", prompt + QStringList{"--block-size", "24"});
+        row("kv blocks 1", prompt + QStringList{"--kv-blocks", "1"});
+        row("kv blocks beyond memory", prompt + QStringList{"--kv-blocks", "2000000000"});
+        row("kv memory of words", prompt + QStringList{"--kv-memory", "much"});
+        row("unknown kv type", prompt + QStringList{"--kv-type", "f17"});
+        row("unknown policy", prompt + QStringList{"--policy", "magic"});
+        row("unknown option", prompt + QStringList{"--frobnicate"});
+        row("cuda", prompt + QStringList{"--backend", "cuda"});
+        row("messages of an unknown role", {"--messages", write("bad8.json", R"([{"role":"wizard","content":"x"}])")});
+        row("messages that are no JSON", {"--messages", write("bad9.json", "hello")});
+        QTest::newRow("no such model") << QStringList{"generate", path("nowhere.gguf"), "--prompt-file", path("x")};
+        QTest::newRow("not a model") << QStringList{"info", write("junk.gguf", "GGUFjunk")};
+        QTest::newRow("vocabulary alone does not run") << QStringList{"info", m_vocabulary};
+        QTest::newRow("unknown command") << QStringList{"dance"};
+        QTest::newRow("no command") << QStringList{};
+        QTest::newRow("bench at no depth") << QStringList{"bench", m_llama, "-d", "x"};
+        QTest::newRow("baseline that is not there") << QStringList{"bench", m_llama, "--baseline", path("nowhere")};
+        QTest::newRow("script that is not there") << QStringList{"replay", "--script", path("nowhere")};
+    }
+    void refusesBadInputWithOneSentence()
+    {
+        QFETCH(QStringList, arguments);
+        const Ran r = run(arguments, {"HOME=" + m_folder.path()});
+        QVERIFY2(r.code == 2, r.err);
+        QVERIFY(r.out.isEmpty());
+        QCOMPARE(r.err.count('\n'), 1);
+        QVERIFY(r.err.size() > 20);
+    }
+
+    void forcedInstructionSets()
+    {
+        const QStringList more{"--tokens-file", tokensFile(40), "--max-tokens", "6", "--no-cache"};
+        const Ran best = run(generate("p6", more));
+        const Ran scalar = run(generate("p6", more), {"KVILT_FORCE_ISA=scalar"});
+        QCOMPARE(scalar.code, 0);
+        QCOMPARE(scalar.json()["tokens"], best.json()["tokens"]);
+        const Ran unknown = run(generate("p6", more), {"KVILT_FORCE_ISA=mmx"});
+        QCOMPARE(unknown.code, 2);
+        QCOMPARE(unknown.err.count('\n'), 1);
+    }
+
+    void realModelsRestoreInANewProcess_data()
+    {
+        QTest::addColumn<QString>("model");
+        QTest::addColumn<int>("kvBytes");
+        QTest::newRow("SmolLM2 135M") << realModel("smollm2-135m-instruct-q4_1.gguf") << 23040;
+        QTest::newRow("Gemma 3 270M") << realModel("gemma-3-270m-q4_k_m.gguf") << 18432;
+    }
+    void realModelsRestoreInANewProcess()
+    {
+        QFETCH(QString, model);
+        QFETCH(int, kvBytes);
+        if (!QFile::exists(model))
+            QSKIP("this model is not on this machine");
+        QCOMPARE(run({"info", model, "--json"}).json()["kv_bytes_per_token"].toInt(), kvBytes);
+        const QStringList arguments{"generate", model, "--json", "--profile", path("real"), "--tokens-file",
+                                    tokensFile(70, 5), "--max-tokens", "8", "--logprobs", "5", "--ignore-eos"};
+        const Ran first = run(arguments);
+        QVERIFY2(first.code == 0, first.err);
+        const Ran second = run(arguments);
+        QCOMPARE(second.json()["usage"].toObject()["cached_tokens"].toInt(), 64);
+        QCOMPARE(second.json()["tokens"], first.json()["tokens"]);
+        QCOMPARE(second.json()["logprobs"], first.json()["logprobs"]);
+    }
+};
+
+KVILT_TEST_CLASS(CliContractTest)
+#include "tst_cli_contract.moc"
