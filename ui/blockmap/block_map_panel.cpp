@@ -23,7 +23,6 @@
 #include <QVBoxLayout>
 
 #include <algorithm>
-#include <unordered_map>
 
 namespace kvilt::ui {
 
@@ -37,7 +36,8 @@ QToolButton *menuButton(const QString &name, QWidget *parent)
     button->setPopupMode(QToolButton::InstantPopup);
     button->setAccessibleName(name);
     button->setMenu(new QMenu(button));
-    button->setProperty("role", "plain");
+    button->setStyleSheet(QStringLiteral("QToolButton { padding: 2px 3px; }"));
+    button->setFocusPolicy(Qt::TabFocus);
     return button;
 }
 
@@ -52,14 +52,13 @@ struct BlockMapPanel::Impl : QObject {
     BlockTextCache texts;
     BlockMapView *view = nullptr;
     StateLegend *legend = nullptr;
-    QLabel *heading = nullptr, *explanation = nullptr;
+    QLabel *heading = nullptr, *explanation = nullptr, *dot = nullptr;
     QToolButton *colourBy = nullptr, *arrangeBy = nullptr;
     QWidget *groups = nullptr;
     PlotsPanel *plots = nullptr;
     EventListPanel *events = nullptr;
     BlockCard *card = nullptr;
     QTimer cardDelay;
-    std::unordered_map<std::int64_t, std::uint32_t> tokensOf; // by session, as last listed
     std::optional<api::update::BlockDescribed> described;
 
     BlockMapModel &model() { return feed.model(); }
@@ -138,7 +137,7 @@ QLayout *BlockMapPanel::Impl::buildHeader()
     arrangeBy = menuButton(tr("Arrange by"), &panel);
     for (QToolButton *button : {colourBy, arrangeBy})
         button->setFont(workbench.theme().font(TextSize::secondary));
-    auto *dot = new QLabel(QStringLiteral("·"), &panel);
+    dot = new QLabel(QStringLiteral("·"), &panel);
     dot->setProperty("tone", "tertiary");
     row->addWidget(colourBy);
     row->addWidget(dot);
@@ -199,10 +198,6 @@ void BlockMapPanel::Impl::connectAll()
     connect(&workbench.hover(), &HoverLink::targetChanged, this,
             [this](const HoverTarget &target, QObject *origin) { link(target, origin); });
     connect(&workbench, &Workbench::mapWanted, this, [this](const auto &nodes) { showNodes(nodes); });
-    connect(&workbench, &Workbench::sessionsListed, this, [this](const api::update::Sessions &listed) {
-        for (const api::SessionSummary &session : listed.sessions)
-            tokensOf[session.id.value] = session.tokens;
-    });
     connect(&workbench, &Workbench::blockDescribed, this, [this](const api::update::BlockDescribed &d) {
         described = d;
         if (card && card->isVisible())
@@ -210,7 +205,7 @@ void BlockMapPanel::Impl::connectAll()
     });
     connect(events, &EventListPanel::blockActivated, this,
             [this](GroupIndex group, BlockId block) { showBlock(group, block); });
-    connect(&workbench.theme(), &Theme::changed, this, [this] { view->reset(); });
+    connect(&workbench.theme(), &Theme::changed, this, [this] { buildGroups(); });
 }
 
 // Groups, capacity or emptiness changed.
@@ -222,7 +217,7 @@ void BlockMapPanel::Impl::reshape()
                                  .arg(count(model().capacity(0), tr("block"), tr("blocks")))
                                  .arg(model().blockSize()));
     for (QWidget *widget : {static_cast<QWidget *>(colourBy), static_cast<QWidget *>(arrangeBy),
-                            static_cast<QWidget *>(legend), static_cast<QWidget *>(plots)})
+                            static_cast<QWidget *>(dot), static_cast<QWidget *>(legend), static_cast<QWidget *>(plots)})
         widget->setVisible(!empty);
     explanation->setVisible(empty);
     events->setVisible(!empty);
@@ -252,6 +247,9 @@ void BlockMapPanel::Impl::buildGroups()
         connect(action, &QAction::triggered, this, [this, g] { setGroup(g); });
         button->setDefaultAction(action);
         button->setAccessibleDescription(tr("Shows the blocks of these layers"));
+        button->setStyleSheet(QStringLiteral("QToolButton { padding: 2px 8px; } QToolButton:checked { background: %1; }")
+                                  .arg(workbench.theme().palette().selection.name()));
+        button->setFont(workbench.theme().font(TextSize::secondary));
         row->addWidget(button);
     }
     row->addStretch(1);
@@ -278,10 +276,7 @@ void BlockMapPanel::Impl::fitMap()
     if (width < 16)
         return;
     const std::uint32_t blocks = model().empty() ? 512 : model().capacity(view->group());
-    int others = metrics::kGrid * 6 + heading->sizeHint().height();
-    for (const QWidget *widget : {static_cast<QWidget *>(plots), static_cast<QWidget *>(events), groups})
-        others += widget->isHidden() ? 0 : widget->sizeHint().height();
-    others += legend->isHidden() ? 0 : legend->heightForWidth(width) + metrics::kGroupGap;
+    const int others = panel.layout()->sizeHint().height() - view->height();
     const int room = std::max(120, panel.height() - others);
     const int cell = view->cellSize() > kRestCell ? view->cellSize() : MapGeometry::fitting(blocks, width, room);
     view->setFixedHeight(std::min(room, MapGeometry(blocks, cell, width).height()));
@@ -362,10 +357,10 @@ void BlockMapPanel::Impl::showCard()
                        && described->info.node == cell.node;
     if (!known && cell.node.value)
         texts.want({{cell.node, GroupIndex{std::uint16_t(view->group())}, BlockId{*block}}});
-    const auto total = tokensOf.find(cell.owner.value);
+    const api::SessionSummary *owner = workbench.summaryOf(cell.owner);
     card->setText(cardText({.model = model(), .group = view->group(), .block = *block,
                             .titleOf = [this](SessionId id) { return workbench.titleOf(id); },
-                            .sessionTokens = total == tokensOf.end() ? 0 : total->second,
+                            .sessionTokens = owner ? owner->tokens : 0,
                             .nowMs = QDateTime::currentMSecsSinceEpoch(),
                             .described = known ? &*described : nullptr}));
     QRect anchor = view->blockRect(*block);

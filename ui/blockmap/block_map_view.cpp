@@ -222,6 +222,8 @@ void BlockMapView::paintEvent(QPaintEvent *event)
         painter.fillRect(clip, m_theme.palette().window);
         return;
     }
+    if (m_model.empty())
+        return paintOutlines(painter);
     painter.drawImage(0, 0, m_image);
     if (m_geometry.cell() >= kTextFrom)
         paintTexts(painter, clip);
@@ -232,6 +234,16 @@ void BlockMapView::paintEvent(QPaintEvent *event)
         paintFrames(painter, {*m_selected}, hasFocus() ? p.accent : p.text);
     if (m_hovered)
         paintFrames(painter, {*m_hovered}, p.text);
+}
+
+// Before there is a pool: where its cells will be.
+void BlockMapView::paintOutlines(QPainter &painter)
+{
+    const MapGeometry g(512, kRestCell, viewport()->width());
+    painter.fillRect(viewport()->rect(), m_theme.palette().window);
+    for (std::uint32_t p = 0; p < g.count(); ++p)
+        paintCell(painter, QRectF(g.left(g.columnOf(p)), g.top(g.rowOf(p)), g.size(), g.size()), m_theme.palette(),
+                  api::BlockState::free);
 }
 
 // Drawn over the picture and never into it, so that letting go costs one repaint.

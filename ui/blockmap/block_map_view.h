@@ -23,6 +23,8 @@ public:
 
     // The model changed: paint soon what is dirty.
     void refresh();
+    // Paint now what is dirty, without waiting for the next frame.
+    void refreshNow() { flush(); }
     // Size, order, colours or group changed: paint everything soon.
     void reset();
 
@@ -77,6 +79,7 @@ private:
     void flush();
     std::uint32_t positionOf(std::uint32_t block) const;
     std::uint32_t blockAtPosition(std::uint32_t position) const;
+    void paintOutlines(QPainter &painter);
     void paintFrames(QPainter &painter, const std::vector<std::uint32_t> &blocks, const QColor &ink);
     void paintTexts(QPainter &painter, const QRect &clip);
     void moveCursor(int positions);

@@ -14,9 +14,11 @@ double gapFor(int cell)
 }
 
 MapGeometry::MapGeometry(std::uint32_t count, int cell, int width, double ratio)
-    : m_count(count), m_cell(cell), m_size(std::max(1, int(std::lround(cell * ratio)))),
-      m_pitch((cell + gapFor(cell)) * ratio)
+    : m_count(count), m_cell(cell), m_size(std::max(1, int(cell * ratio))), m_pitch((cell + gapFor(cell)) * ratio)
 {
+    // Without gaps a fraction of a pixel would show as seams or overlap.
+    if (gapFor(cell) == 0)
+        m_pitch = m_size;
     m_columns = 1;
     if (width > m_size)
         m_columns = 1 + int((width - m_size) / m_pitch);

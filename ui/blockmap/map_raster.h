@@ -37,6 +37,14 @@ private:
     void paintFills(QImage &image, const Scene &scene, int row);
     void copySprite(QImage &image, const QRgb *pixels, int x, int y) const;
 
+    struct Look {
+        const Palette *palette = nullptr; // palettes are constants
+        ColourBy by = ColourBy::state;
+        int size = 0;
+        double ratio = 0;
+        bool operator==(const Look &) const = default;
+    };
+    Look m_look;
     std::unique_ptr<CellSprites> m_sprites;
     QRgb m_background = 0;
     bool m_fillsOnly = false;

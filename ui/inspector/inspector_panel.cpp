@@ -26,7 +26,6 @@ struct InspectorPanel::Impl : QObject {
     QScrollArea *scroll = nullptr;
     QVBoxLayout *layout = nullptr; // of what is shown now
     std::optional<api::update::TurnInspected> shown;
-    std::optional<api::SessionSummary> summary;
     std::optional<api::update::PromptPreview> preview;
     std::uint16_t blockSize = 16;
     std::uint64_t bytesPerBlock = 0;
@@ -54,7 +53,6 @@ void InspectorPanel::Impl::connectAll()
 {
     connect(&workbench, &Workbench::sessionOpened, this, [this] {
         shown.reset();
-        summary.reset();
         preview.reset();
         latest = true;
         inspectLatest();
@@ -71,10 +69,7 @@ void InspectorPanel::Impl::connectAll()
         shown = turn;
         rebuild();
     });
-    connect(&workbench, &Workbench::sessionsListed, this, [this](const api::update::Sessions &listed) {
-        for (const api::SessionSummary &s : listed.sessions)
-            if (s.id == workbench.session())
-                summary = s;
+    connect(&workbench, &Workbench::sessionsListed, this, [this] {
         if (panel.isVisible())
             rebuild();
     });
@@ -303,7 +298,7 @@ void InspectorPanel::Impl::buildRemedies(const InspectorText &text)
 void InspectorPanel::Impl::buildChat()
 {
     ChatFacts facts;
-    if (summary) {
+    if (const api::SessionSummary *summary = workbench.summaryOf(workbench.session())) {
         facts.kvBytes = summary->kvBytes;
         facts.blocksOnDisk = summary->blocksOnDisk;
         facts.blocksInMemory = summary->blocksInMemory;

@@ -153,7 +153,7 @@ void addFates(InspectorText &out, const api::MissReport &miss, const InspectorCo
         QString value = blocksWord(miss.deadOnDisk);
         if (context.bytesPerBlock)
             value += QStringLiteral(", ") + bytes(miss.deadOnDisk * context.bytesPerBlock);
-        out.fates.push_back({text("On disk"), value, text("undo the change and they return")});
+        out.fates.push_back({text("On disk"), value, text("undo it and they return")});
     }
 }
 
@@ -241,14 +241,24 @@ std::vector<InspectorText::Row> chatRows(const ChatFacts &f)
     return rows;
 }
 
+namespace {
+
+// Without the piece of a word that a cut left at the beginning, unless nothing else is there.
+QString wholeWords(const QString &text)
+{
+    const qsizetype space = text.indexOf(QLatin1Char(' '));
+    return space >= 0 && space + 1 < text.size() ? text.mid(space + 1) : text;
+}
+
+} // namespace
+
 InspectorText::Excerpt fitExcerpt(const InspectorText::Excerpt &excerpt, int room)
 {
     InspectorText::Excerpt fitted = excerpt;
     const int rest = std::max(0, room - int(fitted.token.size()));
     const int beforeRoom = std::max(rest / 2, rest - int(fitted.after.size()));
     if (fitted.before.size() > beforeRoom)
-        fitted.before = QStringLiteral("… ") + fitted.before.right(std::max(0, beforeRoom - 2)).trimmed()
-                        + (fitted.before.endsWith(QLatin1Char(' ')) ? QStringLiteral(" ") : QString());
+        fitted.before = QStringLiteral("… ") + wholeWords(fitted.before.right(std::max(0, beforeRoom - 2)));
     const int afterRoom = std::max(0, rest - int(fitted.before.size()));
     if (fitted.after.size() > afterRoom)
         fitted.after = fitted.after.left(std::max(0, afterRoom - 1)) + QStringLiteral("…");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/models/event_words.h"
 
+#include "ui/blockmap/words.h"
 #include "ui/widgets/format.h"
 #include "ui/widgets/theme.h"
 
@@ -196,7 +197,7 @@ QString eventDetail(const EventRow &row, const CacheEvent &event, const EventCon
     switch (event.kind) {
     case EventKind::evict: return joined({evictDetail(row, event, title), group});
     case EventKind::allocate:
-        return joined({title, QStringLiteral("%1. of its blocks").arg(grouped(event.a + row.count)), reason, group});
+        return joined({title, QStringLiteral("its %1 block").arg(ordinal(std::uint64_t(event.a) + row.count)), reason, group});
     case EventKind::seal: {
         const QString tokens = QStringLiteral("tokens %1–%2").arg(grouped(event.a),
                                                                   grouped(event.a + std::max<std::uint64_t>(1, row.sumB) - 1));

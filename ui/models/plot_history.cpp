@@ -20,7 +20,7 @@ double PlotHistory::windowRate(double now)
     const Lookups &first = m_lookups.front();
     const Lookups &last = m_lookups.back();
     if (last.tokens > first.tokens)
-        m_rate = double(last.hits - first.hits) / double(last.tokens - first.tokens);
+        m_rate = std::min(1.0, double(last.hits - first.hits) / double(last.tokens - first.tokens));
     return m_rate;
 }
 

@@ -73,6 +73,12 @@ QString Workbench::titleOf(SessionId session) const
     return it == m_titles.end() ? QString() : it->second;
 }
 
+const api::SessionSummary *Workbench::summaryOf(SessionId session) const
+{
+    const auto it = std::find_if(m_summaries.begin(), m_summaries.end(), [&](const auto &s) { return s.id == session; });
+    return it == m_summaries.end() ? nullptr : &*it;
+}
+
 void Workbench::setPaused(bool paused)
 {
     if (m_paused == paused)
@@ -163,6 +169,8 @@ void Workbench::handle(api::Update &update)
                 for (const api::SessionSummary &s : u.sessions) {
                     std::erase_if(m_titles, [&](const auto &t) { return t.first == s.id; });
                     m_titles.emplace_back(s.id, QString::fromStdString(s.title));
+                    std::erase_if(m_summaries, [&](const auto &known) { return known.id == s.id; });
+                    m_summaries.push_back(s);
                 }
                 emit sessionsListed(u);
             } else if constexpr (std::is_same_v<T, up::SessionOpened>) {

@@ -48,6 +48,8 @@ public:
     const std::optional<api::PoolCounts> &counts() const { return m_counts; }
     // A session's title as last listed, for owners of blocks; empty when unknown.
     QString titleOf(SessionId session) const;
+    // The session as last listed; null when unknown. Valid until the next listing.
+    const api::SessionSummary *summaryOf(SessionId session) const;
     const std::vector<std::pair<SessionId, QString>> &titles() const { return m_titles; }
     // The view is frozen on purpose (Space): cache events wait in the ring, snapshots are asked for on resume.
     bool paused() const { return m_paused; }
@@ -110,6 +112,7 @@ private:
     std::optional<api::PoolCounts> m_counts;
     std::vector<SessionId> m_busy;
     std::vector<std::pair<SessionId, QString>> m_titles;
+    std::vector<api::SessionSummary> m_summaries;
     std::vector<api::CacheEvent> m_events;
     TurnId m_wantedTurn;
     bool m_paused = false;

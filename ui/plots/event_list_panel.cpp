@@ -202,6 +202,8 @@ QWidget *EventListPanel::Impl::buildHeader()
         b->setFont(workbench.theme().font(TextSize::secondary));
         b->setAccessibleName(name);
         b->setPopupMode(QToolButton::InstantPopup);
+        b->setFocusPolicy(Qt::TabFocus);
+        b->setStyleSheet(QStringLiteral("QToolButton { padding: 2px 3px; }"));
         row->addWidget(b);
         return b;
     };
@@ -348,6 +350,7 @@ void EventListPanel::Impl::refreshStatus()
         text += EventListPanel::tr(", %1 not seen (in the journal)").arg(grouped(log.lost()));
     status->setText(text);
     empty->setVisible(log.size() == 0);
+    table->setVisible(log.size() > 0 || !compact);
 }
 
 void EventListPanel::Impl::activate(const QModelIndex &index, bool raise)

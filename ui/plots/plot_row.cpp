@@ -70,6 +70,8 @@ PlotRow::PlotRow(const QString &title, Content content, TimeView &time, Theme &t
         axis->setTickLength(0, 0);
         axis->setSubTicks(false);
         axis->setBasePen(Qt::NoPen);
+        axis->setTickPen(Qt::NoPen);
+        axis->setSubTickPen(Qt::NoPen);
         axis->grid()->setZeroLinePen(Qt::NoPen);
     }
     m_plot->yAxis->setVisible(true);

@@ -156,7 +156,7 @@ void PlotsPanel::Impl::build()
             return (this->*draw)(from, to, pixels, at);
         };
     };
-    addRow(PlotsPanel::tr("Hit rate, tokens"), bind(&Impl::hitRate));
+    addRow(PlotsPanel::tr("Hit rate, last minute"), bind(&Impl::hitRate));
     addRow(PlotsPanel::tr("Blocks in use and cached"), bind(&Impl::occupancy));
     addRow(PlotsPanel::tr("Evictions"), bind(&Impl::evictions));
     addRow(PlotsPanel::tr("Writing speed"), bind(&Impl::speed));
@@ -187,6 +187,7 @@ void PlotsPanel::Impl::build()
         if (panel.isVisible() && !soon.isActive() && !workbench.paused())
             soon.start();
     });
+    applyCompact();
     present();
 }
 
