@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -59,8 +60,12 @@ ThreadPool::ThreadPool(int threads)
 {
     const int others = std::clamp(threads, 1, 1024) - 1;
     m_workers.reserve(static_cast<std::size_t>(others));
-    for (int i = 1; i <= others; ++i)
-        m_workers.emplace_back([this, i](const std::stop_token &stop) { workerLoop(i, stop); });
+    // A system that refuses a thread gets the work done with fewer.
+    try {
+        for (int i = 1; i <= others; ++i)
+            m_workers.emplace_back([this, i](const std::stop_token &stop) { workerLoop(i, stop); });
+    } catch (const std::system_error &) {
+    }
 }
 
 ThreadPool::~ThreadPool()

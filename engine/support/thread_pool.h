@@ -24,7 +24,7 @@ public:
     // body(phase, task, thread); thread is in [0, threads()).
     using Body = FunctionRef<void(std::uint32_t, std::uint32_t, int)>;
 
-    explicit ThreadPool(int threads); // the caller of run() included; at least 1
+    explicit ThreadPool(int threads); // the caller of run() included; at least 1, fewer where the system refuses some
     ~ThreadPool();
     ThreadPool(const ThreadPool &) = delete;
     ThreadPool &operator=(const ThreadPool &) = delete;

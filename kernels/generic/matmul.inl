@@ -17,9 +17,9 @@ KVILT_INLINE QuantRows quantRows(const MatmulArgs &args, std::uint32_t token)
     return {args.x.data + token * layout.total, layout.total, layout};
 }
 
-// One token: the memory's speed is all that counts. A panel is three or four short runs, and the processor's own
-// prefetcher starts anew at each; asking for the bytes kPrefetchAhead further on, in the order in which panels lie,
-// keeps it streaming (Zen 3, one core of a busy machine: Q4_1 from 10.5 to 17 GB/s, Q6_K from 9 to 20).
+// How far ahead weights are fetched, in the order in which panels lie. A panel is three or four short runs, and the
+// processor's own prefetcher starts anew at each; asking for later bytes keeps the memory streaming (one token, Zen 3,
+// one core of a busy machine: Q4_1 from 10.5 to 17 GB/s, Q6_K from 9 to 20).
 inline constexpr std::size_t kPrefetchAhead = 8192;
 
 template <typename Decoder>
@@ -53,15 +53,20 @@ KVILT_INLINE void quantPass(const MatmulArgs &args, std::uint32_t panel, const s
             quantPass<Decoder, kTokens / 2>(args, panel, data, token, end);
 }
 
-template <typename Decoder>
+template <WeightType kType>
 void decodePanel(const std::byte *panel, std::uint32_t cols, std::byte *scratch)
 {
+    using Decoder = PanelDecoder<kType>;
     constexpr PanelFormat kFormat = Decoder::kFormat;
     Decoder decoder(panel, cols);
     std::byte *scales = scratch + std::size_t(cols) * 16;
     std::byte *mins = scales + std::size_t(cols) / kFormat.group * 64;
     constexpr std::size_t kGroups = 32 / kFormat.group;
+    const std::byte *ahead = panel + kPrefetchAhead;
+    const std::size_t aheadBytes = packedPanelBytes(kType, cols) / (cols / 32);
     for (std::size_t block = 0; block < cols / 32; ++block) {
+        for (const std::byte *end = ahead + aheadBytes; ahead < end; ahead += 64)
+            __builtin_prefetch(ahead);
         decoder.begin(block);
         KVILT_UNROLL for (int p = 0; p < 4; ++p) {
             Codes first, second;
@@ -100,7 +105,7 @@ void matmulQuant(const MatmulArgs &args)
                 quantOneToken<Packed>(args, panel, panelBytes, begin);
                 continue;
             }
-            decodePanel<Packed>(args.weights.data + panel * panelBytes, args.weights.cols, args.scratch);
+            decodePanel<kType>(args.weights.data + panel * panelBytes, args.weights.cols, args.scratch);
             quantPass<Decoded>(args, panel, args.scratch, begin, end);
         }
     }

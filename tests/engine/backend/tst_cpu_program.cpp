@@ -225,6 +225,14 @@ private slots:
         QVERIFY(program->exportBlock(GroupIndex{0}, BlockId{9}, bytes).has_value());
     }
 
+    void aRefusedAllocationIsAResult()
+    {
+        const auto layout = model::makeKvLayout(m_model->description(), api::KvType::f16, api::KvType::f16, 16);
+        backend::PrepareOptions options{.threads = 1, .blockCapacity = {4}, .maxStepTokens = 0xffffffffu};
+        const auto program = (*backend::makeCpuBackend())->prepare(m_model, layout, options); // tens of terabytes
+        QCOMPARE(program.error().code, ErrorCode::outOfMemory);
+    }
+
     void refusesKvTypesThatDoNotFitAndUnknownInstructionSets()
     {
         test::TinyModelOptions tiny;
