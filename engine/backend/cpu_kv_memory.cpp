@@ -46,9 +46,11 @@ Result<CpuKvGroup> CpuKvGroup::make(const kv::LayerGroup &group, std::uint32_t b
     out.m_keyBytes = kernels::kvSideBytes(out.m_keys);
     out.m_valueBytes = kernels::kvSideBytes(out.m_values);
     out.m_layerBytes = (out.m_keyBytes + out.m_valueBytes + 63) / 64 * 64;
-    out.m_capacity = capacity;
     const std::size_t blocks = std::max<std::size_t>(1, kChunkBytes / (out.m_layerBytes * out.m_layers));
-    out.m_chunkShift = static_cast<std::uint32_t>(std::bit_width(contiguous ? std::bit_ceil(std::size_t(capacity)) : blocks) - 1);
+    // Ids are 32 bits wide and shifted by this: a pool of more than 2^31 blocks a group is beyond any memory.
+    out.m_capacity = std::min(capacity, 1u << 31);
+    const std::size_t inChunk = contiguous ? std::bit_ceil(std::size_t(out.m_capacity)) : blocks;
+    out.m_chunkShift = static_cast<std::uint32_t>(std::bit_width(inChunk) - 1);
     return out;
 }
 

@@ -225,12 +225,27 @@ private slots:
         QVERIFY(program->exportBlock(GroupIndex{0}, BlockId{9}, bytes).has_value());
     }
 
+    // More than an address space holds, so that no setting of the system can grant it.
     void aRefusedAllocationIsAResult()
     {
-        const auto layout = model::makeKvLayout(m_model->description(), api::KvType::f16, api::KvType::f16, 16);
+        test::TinyModelOptions wide;
+        wide.layers = 1;
+        wide.feedForward = 65536;
+        const auto bytes = test::tinyModelBytes(wide);
+        const auto model = *model::Model::load(*gguf::GgufFile::parse(bytes, "tiny"));
+        auto layout = model::makeKvLayout(model->description(), api::KvType::f32, api::KvType::f32, 512);
+        const auto backend = *backend::makeCpuBackend();
         backend::PrepareOptions options{.threads = 1, .blockCapacity = {4}, .maxStepTokens = 0xffffffffu};
-        const auto program = (*backend::makeCpuBackend())->prepare(m_model, layout, options); // tens of terabytes
-        QCOMPARE(program.error().code, ErrorCode::outOfMemory);
+        const auto refused = backend->prepare(model, layout, options);
+        QVERIFY(!refused.has_value());
+        QCOMPARE(refused.error().code, ErrorCode::outOfMemory);
+
+        options = {.threads = 1, .blockCapacity = {1u << 31}, .maxStepTokens = 16, .contiguous = true};
+        const auto program = *backend->prepare(model, layout, options);
+        const auto reserved = program->reserveBlocks(GroupIndex{0}, 1);
+        QVERIFY(!reserved.has_value());
+        QCOMPARE(reserved.error().code, ErrorCode::outOfMemory);
+        QCOMPARE(program->bytesReserved(), std::uint64_t(0));
     }
 
     void refusesKvTypesThatDoNotFitAndUnknownInstructionSets()
