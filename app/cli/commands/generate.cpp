@@ -45,13 +45,19 @@ Result<Input> readInput(const GenerateOptions &options, const LoadedModel &model
     if (!options.messages.empty()) {
         KVILT_TRY(const std::string text, readFile(options.messages));
         KVILT_TRY(input.append, rowsFromMessages(text, options.messages));
-        if (options.session.empty()) {
-            KVILT_TRY(input.tokens, promptOf(model, input.append));
-        }
+        // In a session the stored messages come first; here it only shows early that these can be rendered at all.
+        auto alone = promptOf(model, input.append);
+        if (!alone && (options.session.empty() || !model.chatTemplate))
+            return tl::unexpected(alone.error());
+        if (options.session.empty())
+            input.tokens = std::move(*alone);
         return input;
     }
     KVILT_TRY(std::string text, readFile(options.promptFile));
     if (!options.session.empty()) {
+        if (!model.chatTemplate)
+            return fail(ErrorCode::unsupported, "this model has no chat template, and a session is a chat; leave out "
+                                                "--session or use an instruction-tuned model");
         input.append.push_back({.role = api::Role::user, .text = std::move(text)});
         return input;
     }

@@ -298,6 +298,12 @@ Result<void> runRequests(const Cli &cli, const RunOptions &options)
         KVILT_TRY(runtime.profile, Profile::open(cli.profile, {.kv = true, .events = true}));
     }
     KVILT_TRY(runtime.engine, makeEngine(model, settings, runtime.profile.get()));
+    for (const Arrival &arrival : arrivals)
+        if (arrival.request.tokens.empty() || arrival.request.tokens.size() > runtime.engine->contextLength())
+            return fail(ErrorCode::badInput, "request " + arrival.id.dump() + " has " +
+                                                 std::to_string(arrival.request.tokens.size()) +
+                                                 " tokens; the context holds 1 to " +
+                                                 std::to_string(runtime.engine->contextLength()));
     Runner runner(*runtime.engine, std::move(arrivals), cli.json);
     KVILT_TRY_VOID(runner.run());
     if (runtime.profile && runtime.profile->journal)

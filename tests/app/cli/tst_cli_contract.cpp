@@ -317,6 +317,22 @@ private slots:
         QVERIFY(QFile::exists(path("report.md")));
     }
 
+    void benchRunsAPeerInTurns()
+    {
+        const QString peer = write("llama-bench", "#!/bin/sh\necho run >> \"$(dirname \"$0\")/peer.log\"\n"
+                                                  "echo '[{\"avg_ts\": 10.0}]'\n");
+        QVERIFY(QFile::setPermissions(peer, QFile::ReadOwner | QFile::ExeOwner));
+        const Ran r = run({"bench", m_llama, "-p", "16", "-n", "0", "-r", "3", "--threads", "1", "--json",
+                           "--baseline", peer});
+        QVERIFY2(r.code == 0, r.err);
+        const QJsonObject line = r.lines()[0];
+        QCOMPARE(line["baseline"].toObject()["tokens_per_s"].toObject()["median"].toDouble(), 10.0);
+        QVERIFY(line["baseline"].toObject()["ratio"].toDouble() > 0);
+        QFile log(path("peer.log"));
+        QVERIFY(log.open(QIODevice::ReadOnly));
+        QCOMPARE(log.readAll().count('\n'), 3);
+    }
+
     void refusesBadInputWithOneSentence_data()
     {
         QTest::addColumn<QStringList>("arguments");
