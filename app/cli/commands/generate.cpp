@@ -2,6 +2,7 @@
 #include "app/cli/input.h"
 #include "app/cli/runtime.h"
 #include "app/cli/session_turn.h"
+#include "engine/model/model.h"
 
 #include <cstdio>
 #include <memory>
@@ -150,6 +151,20 @@ Result<void> generateInSession(const Cli &cli, const GenerateOptions &options, c
     return turn.reason == api::FinishReason::error ? fail(ErrorCode::device, turn.problem) : Result<void>{};
 }
 
+// What the engine would refuse as well, said before a profile is made.
+Result<void> checkLength(const std::vector<TokenId> &tokens, const LoadedModel &model,
+                         const api::EngineSettings &settings)
+{
+    const std::size_t context = settings.contextLength > 0 ? std::size_t(settings.contextLength)
+                                                           : model.model->description().contextLength;
+    if (tokens.empty())
+        return fail(ErrorCode::badInput, "the prompt has no tokens");
+    if (tokens.size() > context)
+        return fail(ErrorCode::badInput, "the prompt has " + std::to_string(tokens.size()) +
+                                             " tokens, the context holds " + std::to_string(context));
+    return {};
+}
+
 Result<void> generate(const Cli &cli, const GenerateOptions &options)
 {
     KVILT_TRY(const api::EngineSettings settings, options.model.resolve());
@@ -161,6 +176,8 @@ Result<void> generate(const Cli &cli, const GenerateOptions &options)
 
     Runtime runtime;
     const bool inSession = !options.session.empty();
+    if (!inSession)
+        KVILT_TRY_VOID(checkLength(input.tokens, model, settings));
     if (inSession || settings.cache) {
         KVILT_TRY(runtime.profile, Profile::open(cli.profile, {.sessions = inSession, .kv = settings.cache,
                                                                .events = settings.cache}));

@@ -170,6 +170,9 @@ private slots:
         const Ran r = run(generate("untouched", {"--tokens-file", tokensFile(40), "--max-tokens", "2", "--no-cache"}));
         QCOMPARE(r.code, 0);
         QVERIFY(!QDir(path("untouched")).exists());
+        for (const QString &bad : {tokensFile(2049), write("empty.json", "[]")})
+            QCOMPARE(run(generate("untouched", {"--tokens-file", bad})).code, 2);
+        QVERIFY(!QDir(path("untouched")).exists());
     }
 
     void aDamagedKvFileOnlyCostsTime()
