@@ -111,7 +111,11 @@ void ModelDesk::scan(std::vector<std::string> folders, const api::EngineSettings
 void ModelDesk::saveSettings(const settings::AppSettings &settings)
 {
     m_background.post([out = m_out, file = m_paths.settings, settings](const std::atomic<bool> &) {
-        if (auto saved = settings::saveSettings(file, settings); !saved)
+        // The window keeps its own choices (theme, settings of new chats) in the same file: they stay.
+        settings::AppSettings now = settings::loadSettings(file).settings;
+        now.engine = settings.engine;
+        now.lastModel = settings.lastModel;
+        if (auto saved = settings::saveSettings(file, now); !saved)
             out(api::update::Notice{api::update::Severity::warning, "storage", saved.error().message});
     });
 }

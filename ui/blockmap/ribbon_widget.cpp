@@ -26,6 +26,7 @@ struct RibbonWidget::Impl {
     RibbonLayout layout;
     int hovered = -1;          // column under the pointer or the keyboard
     int litBegin = -1, litEnd = -1; // columns lit by the other views
+    std::uint32_t draftTokens = 0, draftContext = 0; // the prompt with what is being written; 0: nothing is
 
     const api::Ribbon &ribbon() const { return workbench.ribbon(); }
     QString label() const;
@@ -41,9 +42,10 @@ struct RibbonWidget::Impl {
 
 QString RibbonWidget::Impl::label() const
 {
-    if (ribbon().contextTokens == 0)
+    const std::uint32_t context = draftTokens > 0 ? draftContext : ribbon().contextTokens;
+    if (context == 0)
         return {};
-    return RibbonWidget::tr("%1 of %2 tokens").arg(grouped(ribbon().usedTokens), grouped(ribbon().contextTokens));
+    return RibbonWidget::tr("%1 of %2 tokens").arg(grouped(draftTokens > 0 ? draftTokens : ribbon().usedTokens), grouped(context));
 }
 
 int RibbonWidget::Impl::stripWidth() const
@@ -232,8 +234,17 @@ void RibbonWidget::paintEvent(QPaintEvent *)
     else if (hasFocus())
         frame(0, used + m_impl->layout.unused, p.accent);
     painter.setFont(m_impl->workbench.theme().font(TextSize::secondary));
-    painter.setPen(p.secondary);
+    painter.setPen(m_impl->draftTokens > m_impl->draftContext ? p.lost : p.secondary);
     painter.drawText(rect(), Qt::AlignRight | Qt::AlignVCenter, m_impl->label());
+}
+
+void RibbonWidget::setDraft(std::uint32_t tokens, std::uint32_t context)
+{
+    if (m_impl->draftTokens == tokens && m_impl->draftContext == context)
+        return;
+    m_impl->draftTokens = tokens;
+    m_impl->draftContext = context;
+    m_impl->relayout();
 }
 
 void RibbonWidget::resizeEvent(QResizeEvent *)

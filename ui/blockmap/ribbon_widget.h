@@ -18,6 +18,9 @@ public:
     explicit RibbonWidget(Workbench &workbench, QWidget *parent = nullptr);
     ~RibbonWidget() override;
 
+    // What the prompt will take with the text that is being written; 0: as it is now.
+    void setDraft(std::uint32_t tokens, std::uint32_t context);
+
     QSize sizeHint() const override;
     QSize minimumSizeHint() const override;
 

@@ -196,12 +196,12 @@ void ChatView::itemChanged(int index)
 
 qreal ChatView::columnWidth() const
 {
-    return std::max(200, std::min(metrics::kColumnWidth, viewport()->width() - 2 * metrics::kPageMargin));
+    return std::max(200, std::min(metrics::kColumnWidth, width() - 2 * metrics::kPageMargin));
 }
 
 qreal ChatView::columnLeft() const
 {
-    return std::floor((viewport()->width() - columnWidth()) / 2);
+    return std::floor((width() - columnWidth()) / 2); // of the whole view: a scroll bar that comes moves no text
 }
 
 qreal ChatView::gapAfter(std::size_t index) const

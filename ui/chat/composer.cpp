@@ -2,13 +2,11 @@
 #include "ui/chat/composer.h"
 
 #include "ui/blockmap/ribbon_widget.h"
-#include "ui/widgets/format.h"
 #include "ui/widgets/icons.h"
 #include "ui/widgets/theme.h"
 
 #include <QHBoxLayout>
 #include <QKeyEvent>
-#include <QLabel>
 #include <QPlainTextEdit>
 #include <QStyle>
 #include <QTextBlock>
@@ -46,14 +44,10 @@ Composer::Composer(Workbench &workbench, QWidget *parent) : QFrame(parent), m_wo
     m_rule = new QFrame(this);
     m_rule->setProperty("role", "rule");
     m_rule->setFixedHeight(1);
-    m_count = new QLabel(this);
-    m_count->setProperty("tone", "secondary");
     auto *bottom = new QHBoxLayout;
     bottom->setContentsMargins(16, 0, 16, 0);
-    bottom->setSpacing(16);
-    auto *ribbon = new RibbonWidget(workbench, this);
-    bottom->addWidget(ribbon, 1, Qt::AlignVCenter);
-    bottom->addWidget(m_count);
+    m_ribbon = new RibbonWidget(workbench, this);
+    bottom->addWidget(m_ribbon, 1, Qt::AlignVCenter);
     auto *strip = new QWidget(this);
     strip->setFixedHeight(35);
     strip->setLayout(bottom);
@@ -65,7 +59,7 @@ Composer::Composer(Workbench &workbench, QWidget *parent) : QFrame(parent), m_wo
     column->addWidget(m_rule);
     column->addWidget(strip);
     setTabOrder(m_edit, m_button);
-    setTabOrder(m_button, ribbon);
+    setTabOrder(m_button, m_ribbon);
 
     m_previewTimer.setSingleShot(true);
     m_previewTimer.setInterval(kPreviewDelayMs);
@@ -84,11 +78,9 @@ Composer::Composer(Workbench &workbench, QWidget *parent) : QFrame(parent), m_wo
     });
     connect(&workbench, &Workbench::turnProgressed, this, &Composer::followProgress);
     connect(&workbench, &Workbench::promptPreviewed, this, &Composer::takePreview);
-    connect(&workbench, &Workbench::ribbonChanged, this, &Composer::refreshCount);
     connect(&workbench, &Workbench::modelChanged, this, [this] {
         refreshButton();
         refreshPlaceholder();
-        refreshCount();
         if (m_workbench.modelReady() && m_sendWhenReady)
             trySend();
     });
@@ -156,7 +148,8 @@ void Composer::askPreview()
 
 void Composer::takePreview(const api::update::PromptPreview &preview)
 {
-    if (preview.session != m_session || text().isEmpty())
+    // Without a draft only a chat that does not fit any more is news: its last message waits for a decision.
+    if (preview.session != m_session || (text().isEmpty() && !preview.overflows))
         return;
     m_preview = preview;
     refreshCount();
@@ -191,11 +184,14 @@ void Composer::trySend()
 void Composer::send(bool dropOldest)
 {
     const QString words = text().trimmed();
-    if (words.isEmpty() || m_workbench.busy(m_session) || m_session.value == 0)
+    const bool waiting = m_preview && m_preview->overflows && dropOldest; // an unanswered message is sent again
+    if ((words.isEmpty() && !waiting) || m_workbench.busy(m_session) || m_session.value == 0)
         return;
     m_sendWhenReady = false;
     m_workbench.post(api::command::Send{m_session, words.toStdString(), dropOldest});
+    m_preview.reset();
     m_edit->clear();
+    emit overflowChanged({});
     focusText();
 }
 
@@ -223,22 +219,10 @@ void Composer::refreshButton()
     m_button->setToolTip(busy ? tr("Stop (Esc)") : tr("Send (Enter)"));
 }
 
+// What the next prompt takes, once the engine has counted it; else the strip says what the chat takes now.
 void Composer::refreshCount()
 {
-    const api::Ribbon &ribbon = m_workbench.ribbon();
-    std::uint64_t used = ribbon.usedTokens, context = ribbon.contextTokens;
-    if (m_preview) {
-        used = m_preview->promptTokens;
-        context = m_preview->contextTokens;
-    }
-    if (context == 0)
-        context = std::uint64_t(std::max(m_workbench.model().settings.contextLength, 0));
-    m_count->setVisible(context > 0);
-    m_count->setText(tr("%1 of %2 tokens").arg(grouped(used), grouped(context)));
-    const bool over = m_preview && m_preview->overflows;
-    m_count->setProperty("tone", over ? "lost" : "secondary");
-    m_count->style()->unpolish(m_count);
-    m_count->style()->polish(m_count);
+    m_ribbon->setDraft(m_preview ? m_preview->promptTokens : 0, m_preview ? m_preview->contextTokens : 0);
 }
 
 void Composer::refreshPlaceholder()
@@ -261,7 +245,6 @@ void Composer::refreshPlaceholder()
 void Composer::recolour()
 {
     m_edit->setFont(m_workbench.theme().font(TextSize::chat));
-    m_count->setFont(m_workbench.theme().font(TextSize::secondary));
     refreshButton();
 }
 

@@ -9,11 +9,12 @@
 #include <map>
 #include <optional>
 
-class QLabel;
 class QPlainTextEdit;
 class QToolButton;
 
 namespace kvilt::ui {
+
+class RibbonWidget;
 
 // The message box: grows with its text up to a third of the window, Enter sends, Shift+Enter breaks the line; Send
 // turns into Stop while a reply is made. Below it this chat's ribbon and what the next prompt will take of the
@@ -55,7 +56,7 @@ private:
     Workbench &m_workbench;
     QPlainTextEdit *m_edit = nullptr;
     QToolButton *m_button = nullptr;
-    QLabel *m_count = nullptr;
+    RibbonWidget *m_ribbon = nullptr;
     QFrame *m_rule = nullptr;
     QTimer m_previewTimer;
     SessionId m_session;

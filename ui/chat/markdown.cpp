@@ -311,6 +311,21 @@ void Builder::text(MD_TEXTTYPE type, const char *chars, unsigned size)
     }
 }
 
+// Prices are not formulas: in "$5 or $6" the second dollar sign follows a blank, which no formula ends with.
+bool dollarsAreMath(std::string_view text)
+{
+    for (std::size_t at = text.find('$'); at != std::string_view::npos; at = text.find('$', at + 1)) {
+        const bool begins = at + 1 < text.size() && text[at + 1] >= '0' && text[at + 1] <= '9';
+        const std::size_t end = text.find('$', at + 1);
+        if (end == std::string_view::npos)
+            return true;
+        if (begins && (text[end - 1] == ' ' || text[end - 1] == '(' || text[end - 1] == '\n'))
+            return false;
+        at = end;
+    }
+    return true;
+}
+
 // A piece of text that would take too long to lay out as one is cut at a character.
 void cutLong(std::vector<RichBlock> &blocks, std::string_view utf8, std::uint32_t offset)
 {
@@ -333,8 +348,9 @@ std::vector<RichBlock> parseMarkdown(std::string_view utf8, std::uint32_t offset
     Builder builder(text, offset);
     static constexpr auto cast = [](void *data) { return static_cast<Builder *>(data); };
     MD_PARSER parser{};
-    parser.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS | MD_FLAG_LATEXMATHSPANS |
-                   MD_FLAG_PERMISSIVEURLAUTOLINKS | MD_FLAG_NOINDENTEDCODEBLOCKS;
+    parser.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS |
+                   MD_FLAG_PERMISSIVEURLAUTOLINKS | MD_FLAG_NOINDENTEDCODEBLOCKS |
+                   (dollarsAreMath(text) ? MD_FLAG_LATEXMATHSPANS : 0u);
     parser.enter_block = [](MD_BLOCKTYPE t, void *d, void *u) { return cast(u)->enterBlock(t, d), 0; };
     parser.leave_block = [](MD_BLOCKTYPE t, void *, void *u) { return cast(u)->leaveBlock(t), 0; };
     parser.enter_span = [](MD_SPANTYPE t, void *d, void *u) { return cast(u)->enterSpan(t, d), 0; };

@@ -29,6 +29,15 @@ QColor toneColour(Tone tone, const Palette &p)
     return p.secondary;
 }
 
+qreal widthOf(const std::vector<ReceiptPart> &parts, const Theme &theme)
+{
+    const QFontMetricsF strong(theme.font(TextSize::secondary, QFont::DemiBold)), normal(theme.font(TextSize::secondary));
+    qreal sum = 20.0 * qreal(parts.size() - 1);
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        sum += (i == 0 ? strong : normal).horizontalAdvance(parts[i].text);
+    return sum;
+}
+
 // A small square in a block's colour with the mark of its state, as in the map.
 void paintSwatch(QPainter &painter, QRectF rect, api::BlockState state)
 {
@@ -130,7 +139,10 @@ void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &t
         painter.drawRoundedRect(row, metrics::kFieldRadius, metrics::kFieldRadius);
         painter.setRenderHint(QPainter::Antialiasing, false);
     }
-    const auto parts = m_message.hasReceipt ? receiptParts(m_message.receipt, m_firstReply) : writingParts(*m_progress);
+    auto parts = m_message.hasReceipt ? receiptParts(m_message.receipt, m_firstReply) : writingParts(*m_progress);
+    const qreal room = width - 22 - (m_message.branchCount > 1 ? 72 : 0);
+    while (parts.size() > 2 && widthOf(parts, theme) > room)
+        parts.erase(parts.end() - 2); // the first and the last say most
     painter.drawPixmap(QPointF(origin.x(), origin.y() + (kReceiptHeight - 15) / 2),
                        iconPixmap(QStringLiteral("receipt"), p.tertiary, 15, painter.device()->devicePixelRatioF()));
     qreal x = origin.x() + 22;

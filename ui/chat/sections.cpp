@@ -37,6 +37,9 @@ char fenceOf(std::string_view line)
 // Sections of ordinary text in [begin, end).
 void cutText(std::string_view all, std::uint32_t begin, std::uint32_t end, std::vector<Section> &out)
 {
+    const auto empty = [all](std::uint32_t from, std::uint32_t to) {
+        return all.substr(from, to - from).find_first_not_of(" \t\r\n") == std::string_view::npos;
+    };
     std::uint32_t start = begin, at = begin;
     char fence = 0;
     bool afterBlank = false;
@@ -47,7 +50,8 @@ void cutText(std::string_view all, std::uint32_t begin, std::uint32_t end, std::
         if (line.ends_with('\n'))
             line.remove_suffix(1);
         if (fence == 0 && afterBlank && !blank(line) && !continuesContainer(line) && at > start) {
-            out.push_back({start, at});
+            if (!empty(start, at))
+                out.push_back({start, at});
             start = at;
         }
         if (const char f = fenceOf(line); f != 0 && (fence == 0 || fence == f))
@@ -55,7 +59,7 @@ void cutText(std::string_view all, std::uint32_t begin, std::uint32_t end, std::
         afterBlank = blank(line);
         at = lineEnd;
     }
-    if (!blank(all.substr(start, end - start)))
+    if (!empty(start, end))
         out.push_back({start, end});
 }
 

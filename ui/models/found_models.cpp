@@ -35,7 +35,7 @@ QString FoundModels::fitsWords(const api::ModelFacts &facts)
     if (!facts.usable)
         return tr("cannot be used");
     if (facts.longestContext == 0)
-        return tr("too large for the free memory");
+        return tr("too large for memory");
     if (facts.longestContext >= facts.contextLength)
         return tr("whole context");
     const std::uint64_t thousands = facts.longestContext / 1000 * 1000;

@@ -4,6 +4,7 @@
 #include <QDateTime>
 
 #include <algorithm>
+#include <string>
 
 namespace kvilt::ui {
 
@@ -137,18 +138,23 @@ void Workbench::keep(const std::vector<api::CacheEvent> &events, std::uint64_t l
 
 void Workbench::open(const api::update::SessionOpened &opened)
 {
+    const bool other = m_session != opened.conversation.id;
     m_session = opened.conversation.id;
     m_sessionTitle = QString::fromStdString(opened.conversation.title);
     m_sessionSettings = opened.conversation.settings;
     m_wantedTurn = {};
     m_liveBranch.open(opened.conversation.messages);
-    m_ribbon = {};
-    m_ribbon.session = m_session;
-    setBusy(m_session, opened.busy);
+    if (other) {
+        m_ribbon = {};
+        m_ribbon.session = m_session;
+    }
+    // The same chat told anew (renamed, a branch switched) says nothing of a reply that was just asked for.
+    setBusy(m_session, opened.busy || (!other && busy(m_session)));
     emit sessionOpened(opened);
     emit currentSessionChanged(m_session);
     emit sessionSettingsChanged(m_sessionSettings);
-    emit ribbonChanged(m_ribbon);
+    if (other)
+        emit ribbonChanged(m_ribbon);
     post(api::command::RequestRibbon{m_session});
 }
 
@@ -176,6 +182,7 @@ void Workbench::handle(api::Update &update)
             } else if constexpr (std::is_same_v<T, up::SessionOpened>) {
                 open(u);
             } else if constexpr (std::is_same_v<T, up::SessionClosed>) {
+                std::erase(m_running, u.session);
                 setBusy(u.session, false);
                 emit sessionClosed(u.session);
             } else if constexpr (std::is_same_v<T, up::MessageAdded>) {
@@ -187,11 +194,14 @@ void Workbench::handle(api::Update &update)
             } else if constexpr (std::is_same_v<T, up::TextAppended>) {
                 emit textAppended(u);
             } else if constexpr (std::is_same_v<T, up::TurnProgress>) {
+                if (std::find(m_running.begin(), m_running.end(), u.session) == m_running.end())
+                    m_running.push_back(u.session);
                 setBusy(u.session, true);
                 if (u.phase == api::update::TurnPhase::decode && u.tokensPerSecond > 0)
                     m_history.addSpeed(double(QDateTime::currentMSecsSinceEpoch()) * 1e-3, u.tokensPerSecond);
                 emit turnProgressed(u);
             } else if constexpr (std::is_same_v<T, up::TurnFinished>) {
+                std::erase(m_running, u.session);
                 setBusy(u.session, false);
                 if (u.session == m_session)
                     m_liveBranch.note(u.message);
@@ -216,6 +226,10 @@ void Workbench::handle(api::Update &update)
                 m_history.addCounts(u.counts);
                 emit countsChanged(u.counts);
             } else if constexpr (std::is_same_v<T, up::Notice>) {
+                // A turn that was refused before it began never ends: its chat is free again.
+                const bool here = u.place == "session:" + std::to_string(m_session.value);
+                if (here && std::find(m_running.begin(), m_running.end(), m_session) == m_running.end())
+                    setBusy(m_session, false);
                 emit noticed(u);
             } else if constexpr (std::is_same_v<T, up::Exported>) {
                 emit exported(QString::fromStdString(u.path));

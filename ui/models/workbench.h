@@ -110,7 +110,8 @@ private:
     api::SessionSettings m_sessionSettings;
     api::Ribbon m_ribbon;
     std::optional<api::PoolCounts> m_counts;
-    std::vector<SessionId> m_busy;
+    std::vector<SessionId> m_busy;    // a reply was asked for
+    std::vector<SessionId> m_running; // and its turn has begun
     std::vector<std::pair<SessionId, QString>> m_titles;
     std::vector<api::SessionSummary> m_summaries;
     std::vector<api::CacheEvent> m_events;

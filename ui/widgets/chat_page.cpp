@@ -27,6 +27,8 @@ namespace {
 // "SmolLM2 135M Instruct" → "SmolLM2 135M": the header names the model, the tooltip says all.
 QString shortName(const api::ModelFacts &facts)
 {
+    if (facts.path.ends_with("smollm2-135m-instruct-q4_1.gguf")) // the file calls itself by the name of a training run
+        return QStringLiteral("SmolLM2 135M");
     QString name = QString::fromStdString(facts.name);
     if (name.isEmpty())
         name = QFileInfo(QString::fromStdString(facts.path)).completeBaseName();
@@ -50,7 +52,8 @@ ChatPage::ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *
     m_stack = new QStackedWidget(this);
     m_stack->addWidget(buildChat());
     column->addWidget(m_stack, 1);
-    setAutoFillBackground(true);
+    setObjectName(QStringLiteral("page"));
+    setAttribute(Qt::WA_StyledBackground);
     connect(&workbench, &Workbench::modelChanged, this, &ChatPage::refreshHeader);
     connect(&workbench, &Workbench::currentSessionChanged, this, [this] {
         refreshHeader();
@@ -175,8 +178,6 @@ void ChatPage::refreshHeader()
     m_model->setToolTip(QString::fromStdString(state.facts.path).toHtmlEscaped());
     m_gear->setIcon(icon(QStringLiteral("gear"), theme.palette().secondary));
     m_empty->setFont(theme.font(TextSize::body));
-    if (state.phase == ModelPhase::failed)
-        showNotice({api::update::Severity::error, "model", state.problem});
 }
 
 void ChatPage::openSettings()

@@ -98,12 +98,9 @@ FirstStart::FirstStart(Workbench &workbench, const WindowOptions &options, QWidg
     m_found = new FoundModels(this);
     auto *outer = new QWidget;
     auto *centre = new QHBoxLayout(outer);
-    centre->setContentsMargins(metrics::kPageMargin, 0, metrics::kPageMargin, metrics::kPageMargin);
+    centre->setContentsMargins(0, 0, 0, metrics::kPageMargin);
     m_page = new QWidget(outer);
-    m_page->setMaximumWidth(metrics::kColumnWidth);
-    centre->addStretch(1);
-    centre->addWidget(m_page, 100);
-    centre->addStretch(1);
+    centre->addWidget(m_page);
     const Theme &theme = workbench.theme();
     auto *column = new QVBoxLayout(m_page);
     column->setContentsMargins(0, 30, 0, 0);
@@ -264,7 +261,6 @@ void FirstStart::buildTable(QWidget *page)
     m_table->setMouseTracking(true);
     QHeaderView *header = m_table->horizontalHeader();
     header->setDefaultAlignment(Qt::AlignLeft | Qt::AlignVCenter);
-    header->setFont(theme.font(TextSize::caption, QFont::Medium));
     header->setSectionResizeMode(QHeaderView::Fixed);
     header->setSectionResizeMode(FoundModels::kName, QHeaderView::Stretch);
     header->setHighlightSections(false);
@@ -326,10 +322,7 @@ void FirstStart::fetchOrUse()
 
 void FirstStart::scan()
 {
-    std::vector<std::string> folders = m_options.modelFolders;
-    if (!m_options.dataFolder.isEmpty())
-        folders.push_back(m_options.dataFolder.toStdString());
-    m_workbench.post(api::command::ScanModels{folders});
+    m_workbench.post(api::command::ScanModels{m_options.modelFolders}); // none: the usual places
 }
 
 void FirstStart::probe(const QString &path)
@@ -383,6 +376,15 @@ void FirstStart::showFound(const api::update::ModelsFound &found)
                                            count(std::uint64_t(std::max(found.places, 0)), tr("place"), tr("places"))));
     m_table->setVisible(n > 0);
     m_table->setFixedHeight(m_table->horizontalHeader()->sizeHint().height() + int(n) * metrics::kTableRow + 2);
+}
+
+// The same column as the chat's.
+void FirstStart::resizeEvent(QResizeEvent *event)
+{
+    QScrollArea::resizeEvent(event);
+    const int column = std::min(metrics::kColumnWidth, width() - 2 * metrics::kPageMargin);
+    const int side = std::max((width() - column) / 2, 0);
+    widget()->layout()->setContentsMargins(side, 0, std::max(viewport()->width() - column - side, 0), metrics::kPageMargin);
 }
 
 void FirstStart::dragEnterEvent(QDragEnterEvent *event)

@@ -21,6 +21,7 @@
 #include <QFileInfo>
 #include <QKeyEvent>
 #include <QLabel>
+#include <QLayout>
 #include <QMenuBar>
 #include <QMimeData>
 #include <QPlainTextEdit>
@@ -57,6 +58,7 @@ MainWindow::MainWindow(Workbench &workbench, WindowOptions options, QWidget *par
     statusBar()->addWidget(m_status, 1);
     statusBar()->setSizeGripEnabled(false);
     statusBar()->setContentsMargins(0, 0, 0, 0);
+    statusBar()->layout()->setContentsMargins(0, 0, 0, 0);
     m_toast = new Toast(this);
     m_stallWatch = new StallWatch(this);
     buildMenus();
@@ -134,6 +136,8 @@ void MainWindow::connectWorkbench()
             m_page->showModels(false);
         if (state.phase == ModelPhase::failed || (state.phase == ModelPhase::none && m_begun && m_options.model.empty()))
             m_page->showModels(true);
+        if (state.phase == ModelPhase::failed)
+            m_page->firstStart().notices().showNotice(api::update::Severity::error, QString::fromStdString(state.problem));
     });
     connect(&m_workbench, &Workbench::sessionClosed, this, [this](SessionId session) {
         if (session == m_workbench.session())

@@ -9,6 +9,7 @@
 #include <QLabel>
 #include <QPushButton>
 #include <QToolButton>
+#include <QVBoxLayout>
 
 namespace kvilt::ui {
 
@@ -16,7 +17,7 @@ NoticeBar::NoticeBar(Theme &theme, QWidget *parent) : QFrame(parent), m_theme(th
 {
     setProperty("role", "card");
     auto *row = new QHBoxLayout(this);
-    row->setContentsMargins(14, 8, 8, 8);
+    row->setContentsMargins(14, 10, 8, 10);
     row->setSpacing(10);
     m_icon = new QLabel(this);
     m_text = new QLabel(this);
@@ -28,9 +29,12 @@ NoticeBar::NoticeBar(Theme &theme, QWidget *parent) : QFrame(parent), m_theme(th
     m_close = new QToolButton(this);
     m_close->setAccessibleName(tr("Close this notice"));
     m_close->setToolTip(tr("Close"));
+    auto *words = new QVBoxLayout;
+    words->setSpacing(8);
+    words->addWidget(m_text);
+    words->addLayout(m_buttons);
     row->addWidget(m_icon, 0, Qt::AlignTop);
-    row->addWidget(m_text, 1);
-    row->addLayout(m_buttons);
+    row->addLayout(words, 1);
     row->addWidget(m_close, 0, Qt::AlignTop);
     connect(m_close, &QToolButton::clicked, this, &NoticeBar::dismiss);
     connect(&theme, &Theme::changed, this, &NoticeBar::recolour);
@@ -58,6 +62,8 @@ void NoticeBar::showNotice(api::update::Severity severity, const QString &text, 
         connect(button, &QPushButton::clicked, this, choices[i].second);
         m_buttons->addWidget(button);
     }
+    if (!choices.empty())
+        m_buttons->addStretch(1);
     recolour();
     show();
     QAccessibleEvent alert(this, QAccessible::Alert);

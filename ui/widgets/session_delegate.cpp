@@ -13,7 +13,7 @@ namespace kvilt::ui {
 namespace {
 constexpr int kSide = 8;   // the selection's distance from the panel's edge
 constexpr int kText = 20;  // the text's
-constexpr int kHeading = 30;
+constexpr int kHeading = 29;
 } // namespace
 
 SessionDelegate::SessionDelegate(Workbench &workbench, QObject *parent)

@@ -54,6 +54,7 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
     inputLayout->setContentsMargins(12, 4, 12, 8);
     m_input = new QLineEdit(m_inputRow);
     inputLayout->addWidget(m_input);
+    m_input->setAccessibleName(tr("Name"));
     m_inputRow->hide();
     m_input->installEventFilter(this);
 
@@ -62,7 +63,7 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
     rule->setFixedHeight(1);
     m_newChat = new QToolButton(this);
     m_newChat->setProperty("role", "row");
-    m_newChat->setText(tr("New chat"));
+    m_newChat->setText(QStringLiteral("  ") + tr("New chat"));
     m_newChat->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
     m_newChat->setIconSize({metrics::kIcon, metrics::kIcon});
     m_newChat->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
@@ -78,7 +79,7 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
     bottom->addWidget(m_newChat);
 
     auto *searchRow = new QHBoxLayout;
-    searchRow->setContentsMargins(12, 11, 12, 8);
+    searchRow->setContentsMargins(12, 11, 12, 5);
     searchRow->addWidget(m_search);
     auto *column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);

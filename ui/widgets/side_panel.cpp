@@ -73,6 +73,7 @@ SidePanel::SidePanel(Workbench &workbench, QWidget *parent)
     rule->setFixedHeight(1);
     column->addWidget(rule);
     m_stack = new QStackedWidget(this);
+    m_stack->setMinimumHeight(240); // a small window clips the lowest rows instead of growing
     for (int i = 0; i < 4; ++i)
         m_stack->addWidget(new QWidget(m_stack));
     column->addWidget(m_stack, 1);
@@ -89,7 +90,7 @@ QWidget *SidePanel::buildHeader()
     header->setFixedHeight(metrics::kHeaderHeight);
     auto *row = new QHBoxLayout(header);
     row->setContentsMargins(metrics::kPanelMargin, 0, 12, 0);
-    row->setSpacing(24);
+    row->setSpacing(20);
     const QString names[] = {tr("Map"), tr("Plots"), tr("Events"), tr("Inspector")};
     for (int i = 0; i < 4; ++i) {
         auto *tab = new TabButton(names[i], m_workbench.theme(), header);

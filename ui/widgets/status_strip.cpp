@@ -10,7 +10,7 @@
 namespace kvilt::ui {
 
 namespace {
-constexpr int kHeight = 30;
+constexpr int kHeight = 29;
 constexpr int kLeft = 16;
 }
 

@@ -13,6 +13,8 @@ namespace {
 // @name stands for a colour of the palette.
 constexpr const char *kSheet = R"(
 QMainWindow, QDialog { background: @window; }
+QWidget#page { background: @surface; }
+QWidget#status { border-top: 1px solid @border; }
 QMainWindow::separator { background: @border; width: 1px; height: 1px; }
 QMainWindow::separator:hover { background: @accent; }
 QSplitter::handle { background: @border; }
@@ -30,7 +32,7 @@ QMenu::icon { padding-left: 8px; }
 QMenu::separator { height: 1px; background: @border; margin: 5px 4px; }
 QMenu::indicator { width: 14px; height: 14px; margin-left: 6px; }
 
-QStatusBar { background: @window; border-top: 1px solid @border; color: @secondary; }
+QStatusBar { background: @window; border-top: 1px solid @border; color: @secondary; min-height: 29px; max-height: 29px; padding: 0px; }
 QStatusBar::item { border: none; }
 
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit[role="field"] { background: @surface; color: @text;
@@ -39,7 +41,8 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit[role="field"] { b
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus, QPlainTextEdit[role="field"]:focus {
   border-color: @accent; }
 QSpinBox::up-button, QDoubleSpinBox::up-button, QSpinBox::down-button, QDoubleSpinBox::down-button { width: 0px; border: none; }
-QComboBox::drop-down { border: none; width: 20px; }
+QComboBox::drop-down { border: none; width: 24px; }
+QComboBox::down-arrow { image: url(:/icons/@arrow.svg); width: 14px; height: 14px; }
 QComboBox QAbstractItemView { background: @surface; border: 1px solid @border; selection-background-color: @selection;
   selection-color: @text; outline: none; }
 
@@ -70,7 +73,7 @@ QToolButton[role="stop"]:focus { border-color: @accent; }
 QToolButton[role="tab"] { border: none; border-radius: 0px; padding: 0px; color: @secondary; }
 QToolButton[role="tab"]:hover { background: transparent; color: @text; }
 QToolButton[role="tab"]:checked { color: @text; font-weight: 600; }
-QToolButton[role="row"] { border-radius: 6px; text-align: left; padding: 6px 8px; color: @text; font-weight: 500; }
+QToolButton[role="row"] { border-radius: 6px; text-align: left; padding: 6px 8px 6px 10px; color: @text; font-weight: 500; }
 
 QCheckBox, QRadioButton { color: @text; spacing: 8px; }
 QLabel { color: @text; background: transparent; }
@@ -94,7 +97,8 @@ QFrame[role="toast"] QPushButton:focus { border-color: @toastLink; }
 QAbstractScrollArea { background: transparent; border: none; }
 QListView, QTableView, QTreeView { background: transparent; border: none; outline: none; }
 QHeaderView::section { background: transparent; color: @tertiary; border: none; border-bottom: 1px solid @border;
-  padding: 4px 8px; }
+  padding: 4px 8px; font-size: 11px; font-weight: 500; }
+QHeaderView::section:first { padding-left: 0px; }
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0px; }
 QScrollBar::handle:vertical { background: @freeCell; border-radius: 3px; min-height: 32px; margin: 2px; }
 QScrollBar::handle:vertical:hover { background: @tertiary; }
@@ -118,7 +122,7 @@ QString styleSheet(const Palette &p)
 {
     // Longer names first where one begins another.
     const std::initializer_list<std::pair<const char *, QColor>> colours{
-        {"@accentHover", mix(p.accent, p.text, 0.12)}, {"@accentSoft", mix(p.accent, p.border, 0.45)},
+        {"@accentHover", mix(p.accent, p.text, 0.12)}, {"@accentSoft", mix(p.accent, p.border, 0.7)},
         {"@accent", p.accent},         {"@onAccent", p.onAccent},   {"@window", p.window},
         {"@surface", p.surface},       {"@text", p.text},           {"@secondary", p.secondary},
         {"@tertiary", p.tertiary},     {"@border", p.border},       {"@selection", p.selection},
@@ -129,6 +133,7 @@ QString styleSheet(const Palette &p)
     QString sheet = QString::fromLatin1(kSheet);
     for (const auto &[name, colour] : colours)
         sheet.replace(QLatin1String(name), colour.name());
+    sheet.replace(QLatin1String("@arrow"), p.dark ? QLatin1String("arrow-on-dark") : QLatin1String("arrow-on-light"));
     return sheet;
 }
 

@@ -6,6 +6,7 @@
 #include <QApplication>
 #include <QFontDatabase>
 #include <QPalette>
+#include <QProxyStyle>
 #include <QStyleFactory>
 
 #include <cmath>
@@ -103,6 +104,16 @@ int pixels(TextSize size)
     }
     return 13;
 }
+
+// Fusion without the lines under menu letters: Alt and the letter work, the words stay quiet.
+class QuietStyle : public QProxyStyle {
+public:
+    QuietStyle() : QProxyStyle(QStyleFactory::create(QStringLiteral("Fusion"))) {}
+    int styleHint(StyleHint hint, const QStyleOption *option, const QWidget *widget, QStyleHintReturn *data) const override
+    {
+        return hint == SH_UnderlineShortcut ? 0 : QProxyStyle::styleHint(hint, option, widget, data);
+    }
+};
 
 // A desktop's font is taken as it is. Without a desktop Qt asks fontconfig for "Sans Serif", which nobody chose:
 // there a text face that was made for screens is taken when it is installed.
@@ -232,7 +243,7 @@ void Theme::apply(QApplication &application)
 {
     if (!m_application) {
         m_application = &application;
-        application.setStyle(QStyleFactory::create("Fusion"));
+        application.setStyle(new QuietStyle);
         application.setFont(font(TextSize::body));
     }
     application.setPalette(toQt(*m_palette));

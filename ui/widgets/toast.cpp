@@ -17,7 +17,7 @@ Toast::Toast(QWidget *parent) : QFrame(parent)
     row->setSpacing(12);
     m_text = new QLabel(this);
     m_text->setTextFormat(Qt::PlainText);
-    m_action = new QPushButton(this);
+    m_action = new QPushButton(tr("Undo"), this);
     row->addWidget(m_text);
     row->addWidget(m_action);
     m_timer.setSingleShot(true);
@@ -42,6 +42,7 @@ void Toast::say(const QString &text, const QString &action, std::function<void()
     m_text->setText(fontMetrics().elidedText(text, Qt::ElideMiddle, 520));
     setAccessibleName(text);
     m_action->setText(action);
+    m_action->setAccessibleName(action);
     m_action->setVisible(!action.isEmpty());
     m_act = std::move(act);
     show();

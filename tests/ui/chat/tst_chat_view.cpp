@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/support/test_registry.h"
+#include "tests/ui/support/scripted_port.h"
+#include "ui/chat/chat_view.h"
+#include "ui/chat/message_actions.h"
+#include "ui/widgets/theme.h"
+
+#include <QClipboard>
+#include <QGuiApplication>
+#include <QScrollBar>
+#include <QSignalSpy>
+#include <QTest>
+
+using namespace kvilt;
+using namespace kvilt::ui;
+using api::Role;
+using test::message;
+
+namespace {
+
+struct Stage {
+    test::ScriptedPort port;
+    Theme theme;
+    Workbench workbench{port, theme};
+    ChatView view{workbench};
+
+    explicit Stage(std::vector<api::Message> messages = {})
+    {
+        view.resize(700, 600);
+        view.show();
+        port.say(test::opened(1, std::move(messages)));
+        workbench.pull();
+    }
+    void say(api::Update update)
+    {
+        port.say(std::move(update));
+        workbench.pull();
+    }
+};
+
+std::vector<api::Message> manyMessages(int count)
+{
+    std::vector<api::Message> messages;
+    for (int i = 0; i < count; ++i) {
+        std::string text = "Message " + std::to_string(i);
+        for (int k = 0; k < i % 7; ++k)
+            text += " and some more words that make the line break somewhere else than the one above";
+        messages.push_back(message(i + 1, i, i % 2 == 0 ? Role::user : Role::assistant, text));
+    }
+    return messages;
+}
+
+api::Message streaming(std::int64_t id, std::int64_t parent)
+{
+    api::Message m = message(id, parent, Role::assistant, "");
+    m.state = api::MessageState::streaming;
+    return m;
+}
+
+} // namespace
+
+class ChatViewTest : public QObject {
+    Q_OBJECT
+private slots:
+    void opensAtTheEnd()
+    {
+        Stage stage(manyMessages(200));
+        QCOMPARE(stage.view.messageCount(), 200);
+        QVERIFY(stage.view.following());
+        QCOMPARE(stage.view.verticalScrollBar()->value(), stage.view.verticalScrollBar()->maximum());
+        QVERIFY(stage.view.itemRect(199).bottom() <= stage.view.viewport()->height());
+    }
+
+    void laysOutOnlyWhatIsNear()
+    {
+        Stage stage(manyMessages(10'000));
+        QVERIFY(stage.view.laidOutItems() < 200);
+        for (int i = 0; i <= 100; ++i) {
+            stage.view.verticalScrollBar()->setValue(stage.view.verticalScrollBar()->maximum() * i / 100);
+            stage.view.grab();
+        }
+        QVERIFY(stage.view.laidOutItems() < 200);
+    }
+
+    void streamsAndFollows()
+    {
+        Stage stage(manyMessages(40));
+        stage.say(api::update::MessageAdded{SessionId{1}, message(41, 40, Role::user, "Go on")});
+        stage.say(api::update::MessageAdded{SessionId{1}, streaming(42, 41)});
+        for (int i = 0; i < 300; ++i)
+            stage.say(api::update::TextAppended{SessionId{1}, MessageId{42}, "word number " + std::to_string(i) + " "});
+        QVERIFY(stage.view.following());
+        QVERIFY(stage.view.itemRect(41).bottom() <= stage.view.viewport()->height());
+        QVERIFY(stage.view.message(41)->text.ends_with("number 299 "));
+    }
+
+    void scrollingUpStopsTheFollowing()
+    {
+        Stage stage(manyMessages(60));
+        stage.say(api::update::MessageAdded{SessionId{1}, streaming(62, 60)});
+        QScrollBar *bar = stage.view.verticalScrollBar();
+        bar->setValue(bar->maximum() - 300);
+        QVERIFY(!stage.view.following());
+        const int before = bar->value();
+        for (int i = 0; i < 50; ++i)
+            stage.say(api::update::TextAppended{SessionId{1}, MessageId{62}, "more and more text \n\n"});
+        QCOMPARE(bar->value(), before);
+        bar->setValue(bar->maximum());
+        QVERIFY(stage.view.following());
+    }
+
+    void streamedTextLooksAsIfItHadComeAtOnce()
+    {
+        const std::string text = "# A\n\nSome *text* here.\n\n- one\n- two\n\n```py\na = 1\nb = 2\n```\n\n| x | y |\n|--|--|\n| 1 | 2 |\n";
+        Stage streamed({message(1, 0, Role::user, "q"), streaming(2, 1)});
+        for (const char c : text)
+            streamed.say(api::update::TextAppended{SessionId{1}, MessageId{2}, std::string(1, c)});
+        streamed.say(api::update::TurnFinished{SessionId{1}, message(2, 1, Role::assistant, text)});
+        Stage whole({message(1, 0, Role::user, "q"), message(2, 1, Role::assistant, text)});
+        QCOMPARE(streamed.view.itemRect(1), whole.view.itemRect(1));
+        QCOMPARE(streamed.view.viewport()->grab().toImage(), whole.view.viewport()->grab().toImage());
+    }
+
+    void anEditBeginsAnotherBranch()
+    {
+        Stage stage(manyMessages(6));
+        api::Message edited = message(100, 2, Role::user, "another question");
+        edited.branchCount = 2;
+        edited.branchIndex = 1;
+        stage.say(api::update::MessageAdded{SessionId{1}, edited});
+        QCOMPARE(stage.view.messageCount(), 3);
+        QCOMPARE(stage.view.message(2)->id, MessageId{100});
+    }
+
+    void aKnownMessageIsReplacedInPlace()
+    {
+        Stage stage(manyMessages(4));
+        api::Message pinned = *stage.view.message(1);
+        pinned.pinned = true;
+        stage.say(api::update::MessageAdded{SessionId{1}, pinned});
+        QCOMPARE(stage.view.messageCount(), 4);
+        QVERIFY(stage.view.message(1)->pinned);
+    }
+
+    void otherSessionsChangeNothing()
+    {
+        Stage stage(manyMessages(4));
+        stage.say(api::update::MessageAdded{SessionId{2}, message(50, 4, Role::user, "elsewhere")});
+        stage.say(api::update::TextAppended{SessionId{2}, MessageId{2}, "elsewhere"});
+        QCOMPARE(stage.view.messageCount(), 4);
+        QVERIFY(stage.view.message(1)->text.find("elsewhere") == std::string::npos);
+    }
+
+    void selectsAndCopiesAcrossMessages()
+    {
+        Stage stage({message(1, 0, Role::user, "Question"), message(2, 1, Role::assistant, "First.\n\nSecond.")});
+        stage.view.setFocus();
+        QTest::keyClick(&stage.view, Qt::Key_A, Qt::ControlModifier);
+        QCOMPARE(stage.view.selectedText(), "Question\n\nFirst.\n\nSecond.");
+        QTest::keyClick(&stage.view, Qt::Key_C, Qt::ControlModifier);
+        QCOMPARE(QGuiApplication::clipboard()->text(), "Question\n\nFirst.\n\nSecond.");
+    }
+
+    void everythingByKeyboard()
+    {
+        Stage stage(manyMessages(4));
+        stage.view.setFocus();
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QCOMPARE(stage.view.currentIndex(), 3);
+        QVERIFY(stage.view.accessibleDescription().startsWith("Reply: Message 3"));
+        QTest::keyClick(&stage.view, Qt::Key_R);
+        QCOMPARE(stage.port.asked<api::command::Regenerate>().at(0).message, MessageId{4});
+        stage.say(api::update::TurnFinished{SessionId{1}, *stage.view.message(3)});
+        QTest::keyClick(&stage.view, Qt::Key_P);
+        QCOMPARE(stage.port.asked<api::command::PinMessage>().at(0).pinned, true);
+        QSignalSpy deleted(&stage.view, &ChatView::messageDeleted);
+        QTest::keyClick(&stage.view, Qt::Key_Delete);
+        QCOMPARE(deleted.size(), 1);
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QTest::keyClick(&stage.view, Qt::Key_C); // continue is for replies only
+        QVERIFY(stage.port.asked<api::command::Continue>().empty());
+    }
+
+    void branchesSwitchWithinTheirRange()
+    {
+        auto messages = manyMessages(2);
+        messages[1].branchCount = 3;
+        messages[1].branchIndex = 1;
+        Stage stage(messages);
+        stage.view.setFocus();
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QTest::keyClick(&stage.view, Qt::Key_Right);
+        QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(0).branchIndex, 2);
+        QTest::keyClick(&stage.view, Qt::Key_Left);
+        QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(1).branchIndex, 0);
+    }
+
+    void hoveringTextAsksForItsTokensAndLightsThemUp()
+    {
+        Stage stage({message(1, 0, Role::user, "Why is the sky blue?")});
+        api::Ribbon ribbon;
+        ribbon.session = SessionId{1};
+        ribbon.blockSize = 16;
+        ribbon.cells.push_back({api::RibbonState::memory, NodeId{9}, BlockId{3}, 16, 16});
+        stage.say(api::update::RibbonChanged{ribbon});
+        const QPoint at(stage.view.itemRect(0).right() - 60, stage.view.itemRect(0).center().y());
+        QTest::mouseMove(stage.view.viewport(), at);
+        QTRY_COMPARE(stage.port.asked<api::command::TokenSpans>().size(), 1u);
+        stage.say(api::update::MessageSpans{SessionId{1}, MessageId{1}, {{20, 0, 20}}});
+        QTest::mouseMove(stage.view.viewport(), at + QPoint(2, 0));
+        QTRY_COMPARE(stage.workbench.hover().target().block, BlockId{3});
+        QCOMPARE(stage.workbench.hover().target().firstToken, 16);
+        const QImage lit = stage.view.viewport()->grab().toImage();
+        stage.workbench.hover().clear(this);
+        QVERIFY(lit != stage.view.viewport()->grab().toImage());
+    }
+
+    void thinkingFoldsToOneLine()
+    {
+        std::string text = "<think>";
+        for (int i = 0; i < 200; ++i)
+            text += "step " + std::to_string(i) + "\n\n";
+        Stage stage({message(1, 0, Role::user, "q"), message(2, 1, Role::assistant, text + "</think>\n\nDone.")});
+        QVERIFY(stage.view.itemRect(1).height() < 80);
+        const QRect rect = stage.view.itemRect(1);
+        QTest::mouseClick(stage.view.viewport(), Qt::LeftButton, {}, QPoint(rect.left() + 30, rect.top() + 12));
+        QVERIFY(stage.view.itemRect(1).height() > 2000);
+    }
+};
+
+KVILT_TEST_CLASS(ChatViewTest)
+#include "tst_chat_view.moc"

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/support/test_registry.h"
+#include "tests/ui/support/scripted_port.h"
+#include "ui/chat/chat_view.h"
+#include "ui/chat/composer.h"
+#include "ui/widgets/chat_page.h"
+#include "ui/widgets/command_palette.h"
+#include "ui/widgets/export_dialog.h"
+#include "ui/widgets/first_start.h"
+#include "ui/widgets/main_window.h"
+#include "ui/widgets/session_list.h"
+#include "ui/widgets/settings_popover.h"
+#include "ui/widgets/side_panel.h"
+
+#include <QAbstractButton>
+#include <QAbstractItemView>
+#include <QAbstractSpinBox>
+#include <QApplication>
+#include <QComboBox>
+#include <QDockWidget>
+#include <QLineEdit>
+#include <QPlainTextEdit>
+#include <QSignalSpy>
+#include <QTemporaryDir>
+#include <QTest>
+
+using namespace kvilt;
+using namespace kvilt::ui;
+using api::Role;
+using test::message;
+
+namespace {
+
+struct Stage {
+    test::ScriptedPort port;
+    Theme theme;
+    Workbench workbench{port, theme};
+    MainWindow window;
+
+    explicit Stage(WindowOptions options = withModel()) : window(workbench, std::move(options))
+    {
+        window.show();
+        const bool begun = QTest::qWaitForWindowExposed(&window) &&
+                           QTest::qWaitFor([&] { return !port.asked<api::command::OpenLastSession>().empty(); });
+        if (!begun)
+            qFatal("the window did not begin");
+        say(test::readyModel());
+        say(test::opened(1, {message(1, 0, Role::user, "Hi"), message(2, 1, Role::assistant, "Hello")}));
+    }
+    static WindowOptions withModel()
+    {
+        WindowOptions options;
+        options.model = "/models/tiny.gguf";
+        return options;
+    }
+    void say(api::Update update)
+    {
+        port.say(std::move(update));
+        workbench.pull();
+    }
+    QPlainTextEdit *box() { return window.page().composer().findChild<QPlainTextEdit *>(); }
+};
+
+} // namespace
+
+class MainWindowTest : public QObject {
+    Q_OBJECT
+private slots:
+    void beginsAfterTheFirstFrame()
+    {
+        Stage stage;
+        QCOMPARE(stage.port.asked<api::command::OpenLastSession>().size(), 1u);
+        QCOMPARE(stage.port.asked<api::command::LoadModel>().at(0).path, "/models/tiny.gguf");
+        QVERIFY(!stage.window.page().modelsShown());
+        QVERIFY(stage.box()->hasFocus());
+    }
+
+    void withoutAModelItAsksForOneAndNothingElse()
+    {
+        Stage stage{WindowOptions{}};
+        QVERIFY(stage.port.asked<api::command::LoadModel>().empty());
+        QCOMPARE(stage.port.asked<api::command::ScanModels>().size(), 1u);
+        QVERIFY(!QApplication::activeModalWidget());
+    }
+
+    void everyControlHasAnAccessibleName()
+    {
+        Stage stage;
+        stage.window.page().firstStart();
+        stage.window.page().openSettings();
+        for (int page = 0; page < 4; ++page)
+            stage.window.side().showPage(SidePanel::Page(page));
+        QStringList nameless;
+        for (QWidget *widget : stage.window.findChildren<QWidget *>()) {
+            const bool control = qobject_cast<QAbstractButton *>(widget) || qobject_cast<QLineEdit *>(widget) ||
+                                 qobject_cast<QPlainTextEdit *>(widget) || qobject_cast<QAbstractSpinBox *>(widget) ||
+                                 qobject_cast<QComboBox *>(widget) || qobject_cast<QAbstractItemView *>(widget);
+            // Parts of Qt's own controls are named by the control that holds them.
+            const bool part = widget->objectName().startsWith("qt_") || qobject_cast<QAbstractSpinBox *>(widget->parent()) ||
+                              qobject_cast<QComboBox *>(widget->parent()) || widget->inherits("QComboBoxPrivateContainer") ||
+                              widget->inherits("QComboBoxListView") || widget->inherits("QTableCornerButton") ||
+                              widget->inherits("QHeaderView") || widget->inherits("QLineEditIconButton");
+            const auto *button = qobject_cast<QAbstractButton *>(widget);
+            const bool named = !widget->accessibleName().isEmpty() || (button && !button->text().isEmpty());
+            if (control && !part && !named)
+                nameless << QStringLiteral("%1 %2 in %3").arg(widget->metaObject()->className(), widget->objectName(),
+                                                             widget->parent()->metaObject()->className());
+        }
+        QApplication::activePopupWidget()->close();
+        QVERIFY2(nameless.isEmpty(), qPrintable(nameless.join(", ")));
+    }
+
+    void enterSendsAndShiftEnterBreaksTheLine()
+    {
+        Stage stage;
+        QTest::keyClicks(stage.box(), "one");
+        QTest::keyClick(stage.box(), Qt::Key_Return, Qt::ShiftModifier);
+        QTest::keyClicks(stage.box(), "two");
+        QVERIFY(stage.port.asked<api::command::Send>().empty());
+        QTest::keyClick(stage.box(), Qt::Key_Return);
+        QCOMPARE(stage.port.asked<api::command::Send>().at(0).text, "one\ntwo");
+        QVERIFY(stage.box()->toPlainText().isEmpty());
+    }
+
+    void sendBecomesStopAndEscStops()
+    {
+        Stage stage;
+        QTest::keyClicks(stage.box(), "go");
+        QTest::keyClick(stage.box(), Qt::Key_Return);
+        auto *button = stage.window.page().composer().findChild<QAbstractButton *>();
+        QCOMPARE(button->accessibleName(), "Stop");
+        QTest::keyClicks(stage.box(), "next");
+        QTest::keyClick(stage.box(), Qt::Key_Return); // cannot send yet
+        QCOMPARE(stage.port.asked<api::command::Send>().size(), 1u);
+        QTest::keyClick(stage.box(), Qt::Key_Escape);
+        QCOMPARE(stage.port.asked<api::command::Stop>().size(), 1u);
+        stage.say(api::update::TurnFinished{SessionId{1}, message(4, 3, Role::assistant, "done")});
+        QCOMPARE(button->accessibleName(), "Send");
+    }
+
+    void aFullContextAsksBeforeSending()
+    {
+        Stage stage;
+        QTest::keyClicks(stage.box(), "long");
+        QTRY_VERIFY(!stage.port.asked<api::command::PreviewPrompt>().empty());
+        api::update::PromptPreview preview;
+        preview.session = SessionId{1};
+        preview.promptTokens = 8200;
+        preview.contextTokens = 8192;
+        preview.overflows = true;
+        preview.dropMessages = 3;
+        preview.dropTokens = 2300;
+        stage.say(preview);
+        QTest::keyClick(stage.box(), Qt::Key_Return);
+        QVERIFY(stage.port.asked<api::command::Send>().empty());
+        QAbstractButton *drop = nullptr;
+        for (auto *button : stage.window.page().findChildren<QAbstractButton *>())
+            drop = button->text() == "Drop and send" ? button : drop;
+        QVERIFY(drop);
+        QTRY_VERIFY(drop->isVisible());
+        drop->click();
+        QVERIFY(stage.port.asked<api::command::Send>().at(0).dropOldest);
+    }
+
+    void draftsBelongToTheirChat()
+    {
+        Stage stage;
+        QTest::keyClicks(stage.box(), "unfinished");
+        stage.say(test::opened(2, {}));
+        QVERIFY(stage.box()->toPlainText().isEmpty());
+        stage.say(test::opened(1, {}));
+        QCOMPARE(stage.box()->toPlainText(), "unfinished");
+    }
+
+    void theKeysOfTheWindow()
+    {
+        Stage stage;
+        QTest::keyClick(stage.box(), Qt::Key_N, Qt::ControlModifier);
+        QCOMPARE(stage.port.asked<api::command::CreateSession>().size(), 1u);
+        QTest::keyClick(stage.box(), Qt::Key_3, Qt::ControlModifier);
+        QCOMPARE(stage.window.side().page(), SidePanel::Page::events);
+        QTest::keyClick(stage.box(), Qt::Key_F, Qt::ControlModifier);
+        QVERIFY(stage.window.focusWidget()->inherits("QLineEdit"));
+        QTest::keyClick(stage.window.focusWidget(), Qt::Key_K, Qt::ControlModifier);
+        QVERIFY(qobject_cast<CommandPalette *>(QApplication::activePopupWidget()));
+        QApplication::activePopupWidget()->close();
+    }
+
+    void spacePausesTheMapOutsideOfText()
+    {
+        Stage stage;
+        QTest::keyClick(stage.box(), Qt::Key_Space);
+        QVERIFY(!stage.workbench.paused());
+        stage.window.page().chat().setFocus();
+        QTest::keyClick(&stage.window.page().chat(), Qt::Key_Space);
+        QVERIFY(stage.workbench.paused());
+    }
+
+    void deletingAChatCanBeUndone()
+    {
+        Stage stage;
+        stage.window.sessions().deleteSession(SessionId{1});
+        QCOMPARE(stage.port.asked<api::command::DeleteSession>().size(), 1u);
+        for (auto *button : stage.window.findChildren<QAbstractButton *>())
+            if (button->text() == "Undo")
+                button->click();
+        QCOMPARE(stage.port.asked<api::command::UndoDelete>().at(0).session, SessionId{1});
+    }
+
+    void aModelIsReadBeforeItIsLoaded()
+    {
+        Stage stage;
+        stage.window.page().showModels(true);
+        stage.window.page().firstStart().probe("/models/other.gguf");
+        QCOMPARE(stage.port.asked<api::command::ProbeModel>().at(0).path, "/models/other.gguf");
+        api::ModelFacts facts = test::readyModel().facts;
+        facts.path = "/models/other.gguf";
+        facts.longestContext = 1000;
+        stage.say(api::update::ModelProbed{facts});
+        const auto before = stage.port.asked<api::command::LoadModel>().size();
+        for (auto *button : stage.window.page().findChildren<QAbstractButton *>())
+            if (button->text() == "Load it")
+                button->click();
+        QCOMPARE(stage.port.asked<api::command::LoadModel>().size(), before + 1);
+    }
+
+    void aBadFileSaysWhyInPlace()
+    {
+        Stage stage;
+        stage.window.page().showModels(true);
+        stage.window.page().firstStart().probe("/models/bad.gguf");
+        api::ModelFacts facts;
+        facts.path = "/models/bad.gguf";
+        facts.usable = false;
+        facts.problem = "bad.gguf is not a GGUF file: it begins with \"PK\".";
+        stage.say(api::update::ModelProbed{facts});
+        bool said = false;
+        for (auto *label : stage.window.page().findChildren<QWidget *>())
+            said = said || (label->isVisible() && label->property("text").toString().contains("begins with"));
+        QVERIFY(said);
+        QVERIFY(!QApplication::activeModalWidget());
+    }
+
+    void settingsAreTakenWhenThePopoverCloses()
+    {
+        Stage stage;
+        stage.window.page().openSettings();
+        auto *popover = qobject_cast<SettingsPopover *>(QApplication::activePopupWidget());
+        QVERIFY(popover);
+        popover->close();
+        QVERIFY(stage.port.asked<api::command::SetSessionSettings>().empty()); // nothing was changed
+        stage.window.page().openSettings();
+        popover->findChild<QPlainTextEdit *>()->setPlainText("Be brief.");
+        popover->close();
+        QCOMPARE(stage.port.asked<api::command::SetSessionSettings>().at(0).settings.systemPrompt, "Be brief.");
+    }
+
+    void theLayoutIsKeptAndCanBeReset()
+    {
+        QTemporaryDir folder;
+        WindowOptions options = Stage::withModel();
+        options.layoutFile = folder.filePath("layout.ini");
+        {
+            Stage stage(options);
+            stage.window.findChild<QDockWidget *>("cache")->hide();
+            stage.window.close();
+        }
+        Stage stage(options);
+        auto *dock = stage.window.findChild<QDockWidget *>("cache");
+        QVERIFY(!dock->isVisible());
+        stage.window.resetLayout();
+        QVERIFY(dock->isVisible() && !dock->isFloating());
+    }
+
+    void bothThemesPaintTheWholeWindow()
+    {
+        Stage stage;
+        stage.theme.apply(*qApp);
+        for (const auto choice : {ThemeChoice::light, ThemeChoice::dark}) {
+            stage.theme.setChoice(choice);
+            QCoreApplication::processEvents();
+            const QImage image = stage.window.grab().toImage();
+            const Palette &p = stage.theme.palette();
+            const QPoint middle = stage.window.page().chat().viewport()->mapTo(&stage.window, QPoint(4, 40));
+            QCOMPARE(QColor(image.pixel(middle)).name(), p.surface.name());
+            QCOMPARE(QColor(image.pixel(QPoint(4, image.height() / 2))).name(), p.window.name());
+        }
+        qApp->setStyleSheet({});
+    }
+
+    void thePaletteFindsByLettersInOrder()
+    {
+        QVERIFY(CommandPalette::score("new", "New chat") > CommandPalette::score("nch", "New chat"));
+        QVERIFY(CommandPalette::score("nch", "New chat") > 0);
+        QCOMPARE(CommandPalette::score("xyz", "New chat"), -1);
+    }
+
+    void exportedFilesHaveNamesThatAnyDiskTakes()
+    {
+        using api::command::ExportFormat;
+        QCOMPARE(ExportDialog::fileName("a/b: \"c\"?", ExportFormat::markdown), "a_b_ _c__.md");
+        QCOMPARE(ExportDialog::fileName("...", ExportFormat::json), "chat.json");
+        QCOMPARE(ExportDialog::fileName("Über", ExportFormat::kvilt), "Über.kvilt");
+    }
+};
+
+KVILT_TEST_CLASS(MainWindowTest)
+#include "tst_main_window.moc"
