@@ -20,8 +20,10 @@ NoticeBar::NoticeBar(Theme &theme, QWidget *parent) : QFrame(parent), m_theme(th
     row->setContentsMargins(14, 10, 8, 10);
     row->setSpacing(10);
     m_icon = new QLabel(this);
+    m_icon->setFixedWidth(16);
     m_text = new QLabel(this);
     m_text->setWordWrap(true);
+    m_text->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Preferred);
     m_text->setTextFormat(Qt::PlainText);
     m_text->setTextInteractionFlags(Qt::TextSelectableByMouse);
     m_buttons = new QHBoxLayout;
