@@ -42,10 +42,10 @@ QSize BlockCard::wantedSize() const
     return {width, height};
 }
 
-void BlockCard::showBeside(const QRect &anchor)
+void BlockCard::showBeside(const QRect &anchor, const QRect &bounds)
 {
     resize(wantedSize());
-    const QRect window = parentWidget()->rect().adjusted(8, 8, -8, -8);
+    const QRect window = parentWidget()->rect().intersected(bounds).adjusted(8, 8, -8, -8);
     int x = anchor.center().x() - width() / 3;
     int y = anchor.bottom() + 12;
     if (y + height() > window.bottom())
@@ -87,8 +87,15 @@ void BlockCard::paintEvent(QPaintEvent *)
     painter.setPen(p.border);
     painter.drawLine(text.left(), text.top(), text.right(), text.top());
     painter.setPen(p.secondary);
-    painter.setFont(m_theme.monoFont(TextSize::caption));
-    painter.drawText(text.adjusted(0, 4, 0, 0), Qt::AlignLeft | Qt::AlignTop | Qt::TextWrapAnywhere, m_text.tokens);
+    const QFont mono = m_theme.monoFont(TextSize::caption);
+    const QFontMetrics monoMetrics(mono);
+    const int column = std::max(1, text.width() / std::max(1, monoMetrics.horizontalAdvance(QLatin1Char('0'))));
+    QString second = m_text.tokens.mid(column);
+    if (second.size() > column)
+        second = second.left(column - 1) + QStringLiteral("…");
+    painter.setFont(mono);
+    painter.drawText(text.left(), text.top() + 5 + monoMetrics.ascent(), m_text.tokens.left(column));
+    painter.drawText(text.left(), text.top() + 5 + monoMetrics.ascent() + monoMetrics.height(), second);
 }
 
 } // namespace kvilt::ui

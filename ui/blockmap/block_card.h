@@ -26,8 +26,8 @@ public:
 
     void setText(const CardText &text);
     const CardText &text() const { return m_text; }
-    // `anchor` in the coordinates of the window given at construction.
-    void showBeside(const QRect &anchor);
+    // `anchor` and `bounds` in the coordinates of the window given at construction.
+    void showBeside(const QRect &anchor, const QRect &bounds);
 
 protected:
     void paintEvent(QPaintEvent *event) override;

@@ -59,6 +59,7 @@ struct BlockMapPanel::Impl : QObject {
     EventListPanel *events = nullptr;
     BlockCard *card = nullptr;
     QTimer cardDelay;
+    bool fittedWithEvents = false; // the list below takes its room with the first event
     std::optional<api::update::BlockDescribed> described;
 
     BlockMapModel &model() { return feed.model(); }
@@ -71,6 +72,7 @@ struct BlockMapPanel::Impl : QObject {
     void reshape();
     void refresh();
     void fitMap();
+    void fitSoon();
     void setGroup(std::size_t group);
     void hover(qint64 block);
     void link(const HoverTarget &target, QObject *origin);
@@ -190,7 +192,15 @@ void BlockMapPanel::Impl::connectAll()
             workbench.post(api::command::DescribeBlock{GroupIndex{std::uint16_t(view->group())},
                                                        BlockId{std::uint32_t(block)}});
     });
-    connect(view, &BlockMapView::viewChanged, this, [this] { wantTexts(); });
+    connect(view, &BlockMapView::viewChanged, this, [this] {
+        wantTexts();
+        fitSoon();
+    });
+    connect(&workbench.eventLog(), &EventLog::appended, this, [this] {
+        if (workbench.eventLog().begin() == 0 && view->isVisible() && !fittedWithEvents)
+            fitSoon();
+        fittedWithEvents = true;
+    });
     view->setContextMenuPolicy(Qt::CustomContextMenu);
     connect(view, &QWidget::customContextMenuRequested, this, [this](QPoint at) { contextMenu(at); });
     connect(legend, &StateLegend::filterChanged, this, [this] { view->reset(); });
@@ -226,7 +236,7 @@ void BlockMapPanel::Impl::reshape()
     buildGroups();
     view->setGroup(std::min(view->group(), empty ? 0 : model().groupCount() - 1));
     refresh();
-    fitMap();
+    fitSoon();
 }
 
 void BlockMapPanel::Impl::buildGroups()
@@ -260,7 +270,7 @@ void BlockMapPanel::Impl::setGroup(std::size_t group)
     view->setGroup(group);
     legend->forget();
     refresh();
-    fitMap();
+    fitSoon();
 }
 
 void BlockMapPanel::Impl::refresh()
@@ -276,10 +286,18 @@ void BlockMapPanel::Impl::fitMap()
     if (width < 16)
         return;
     const std::uint32_t blocks = model().empty() ? 512 : model().capacity(view->group());
-    const int others = panel.layout()->sizeHint().height() - view->height();
+    panel.layout()->activate();
+    const int fixed = view->maximumHeight() < QWIDGETSIZE_MAX ? view->maximumHeight() : view->sizeHint().height();
+    const int others = panel.layout()->sizeHint().height() - fixed;
     const int room = std::max(120, panel.height() - others);
     const int cell = view->cellSize() > kRestCell ? view->cellSize() : MapGeometry::fitting(blocks, width, room);
     view->setFixedHeight(std::min(room, MapGeometry(blocks, cell, width).height()));
+}
+
+// What was shown or hidden just now counts only after the layouts have heard of it.
+void BlockMapPanel::Impl::fitSoon()
+{
+    QTimer::singleShot(0, this, [this] { fitMap(); });
 }
 
 // --- Hovering ---
@@ -365,7 +383,8 @@ void BlockMapPanel::Impl::showCard()
                             .described = known ? &*described : nullptr}));
     QRect anchor = view->blockRect(*block);
     anchor.moveTopLeft(view->viewport()->mapTo(panel.window(), anchor.topLeft()));
-    card->showBeside(anchor);
+    const QRect bounds(panel.mapTo(panel.window(), QPoint(0, 0)), panel.size());
+    card->showBeside(anchor, bounds);
 }
 
 // --- From elsewhere ---

@@ -34,8 +34,8 @@ QString tokensWord(std::uint64_t n)
 bool nothingMissed(const TurnReceipt &r)
 {
     return r.miss.reason == EventReason::lastToken || r.miss.reason == EventReason::none
-           || (r.miss.reason == EventReason::neverStored && r.miss.deadBlocks == 0 && r.miss.firstDifference < 0)
-           || (r.miss.reason == EventReason::partialBlock && r.miss.lostSeconds <= 0);
+           || ((r.miss.reason == EventReason::neverStored || r.miss.reason == EventReason::partialBlock)
+               && r.miss.lostSeconds <= 0);
 }
 
 QString titleOf(const TurnReceipt &r)

@@ -146,6 +146,12 @@ QString tierWord(Tier tier)
     return {};
 }
 
+// Titles are long and stand in every line: enough of one to know it again.
+QString brief(const QString &title)
+{
+    return title.size() > 20 ? title.left(17).trimmed() + QStringLiteral("…") : title;
+}
+
 QString evictDetail(const EventRow &row, const CacheEvent &event, const QString &title)
 {
     QStringList parts{reasonWord(event.reason)};
@@ -191,7 +197,7 @@ QString eventObject(const EventRow &row, const CacheEvent &event, const EventCon
 
 QString eventDetail(const EventRow &row, const CacheEvent &event, const EventContext &context)
 {
-    const QString title = context.titleOf && event.session ? context.titleOf(SessionId{event.session}) : QString();
+    const QString title = brief(context.titleOf && event.session ? context.titleOf(SessionId{event.session}) : QString());
     const QString group = context.groupName ? context.groupName(event.group) : QString();
     const QString reason = reasonWord(event.reason);
     switch (event.kind) {

@@ -103,9 +103,9 @@ struct EventListPanel::Impl : QObject {
 
     Workbench &workbench;
     EventListPanel &panel;
-    EventTableModel model;
     std::vector<QString> groupNames;
     std::uint16_t blockSize = 16;
+    EventTableModel model; // its context reads the two above
     QString kindsName = EventListPanel::tr("All kinds");
     QString searchText;
     bool compact = false;

@@ -138,11 +138,11 @@ void BlockMapPanelTest::paintsStatesWhereTheBlocksAre()
         settle(500);
         auto *view = panel.findChild<BlockMapView *>();
         QVERIFY(view);
-        QCOMPARE(view->cellSize(), 12);
-        QCOMPARE(cellColour(*view, 10), stateColour(BlockState::inUse));
-        QCOMPARE(cellColour(*view, 52), stateColour(BlockState::cached));
-        QCOMPARE(cellColour(*view, 4), stateColour(BlockState::shared));
-        QCOMPARE(cellColour(*view, 400), room.theme.palette().window);
+        QTRY_COMPARE(view->cellSize(), 12);
+        QTRY_COMPARE(cellColour(*view, 10), stateColour(BlockState::inUse));
+        QTRY_COMPARE(cellColour(*view, 52), stateColour(BlockState::cached));
+        QTRY_COMPARE(cellColour(*view, 4), stateColour(BlockState::shared));
+        QTRY_COMPARE(cellColour(*view, 400), room.theme.palette().window);
         room.port.events = sampleEvents();
         room.workbench->pull();
         settle(2300);
@@ -172,11 +172,11 @@ void BlockMapPanelTest::legendCountsAddUpAndFilter()
     auto *view = panel.findChild<BlockMapView *>();
     QTest::mouseClick(legend->chip(BlockState::cached), Qt::LeftButton);
     settle(60);
-    QVERIFY(cellColour(*view, 10) != stateColour(BlockState::inUse));
-    QCOMPARE(cellColour(*view, 52), stateColour(BlockState::cached));
+    QTRY_VERIFY(cellColour(*view, 10) != stateColour(BlockState::inUse));
+    QTRY_COMPARE(cellColour(*view, 52), stateColour(BlockState::cached));
     QTest::mouseClick(legend->chip(BlockState::cached), Qt::LeftButton);
     settle(60);
-    QCOMPARE(cellColour(*view, 10), stateColour(BlockState::inUse));
+    QTRY_COMPARE(cellColour(*view, 10), stateColour(BlockState::inUse));
 }
 
 void BlockMapPanelTest::eventsChangeCells()
@@ -194,7 +194,7 @@ void BlockMapPanelTest::eventsChangeCells()
     room.port.events = {allocate};
     room.workbench->pull();
     settle(60);
-    QCOMPARE(cellColour(*view, 300), stateColour(BlockState::writing));
+    QTRY_COMPARE(cellColour(*view, 300), stateColour(BlockState::writing));
     QCOMPARE(legend->chip(BlockState::writing)->count(), 2u);
     QCOMPARE(legend->chip(BlockState::free)->count(), 387u);
 }
@@ -236,7 +236,7 @@ void BlockMapPanelTest::keysMoveTheCursorAndZoom()
     shoot(panel, "map-zoomed");
     QTest::keyClick(view, Qt::Key_0);
     settle(60);
-    QCOMPARE(view->cellSize(), 12);
+    QTRY_COMPARE(view->cellSize(), 12);
     QTest::keyClick(view, Qt::Key_Escape);
     QVERIFY(!view->selected());
 }
@@ -343,7 +343,7 @@ void BlockMapPanelTest::groupsCanBeSwitched()
     QTest::mouseClick(window, Qt::LeftButton);
     settle(60);
     QCOMPARE(view->group(), std::size_t(1));
-    QCOMPARE(cellColour(*view, 52), room.theme.palette().window);
+    QTRY_COMPARE(cellColour(*view, 52), room.theme.palette().window);
     QCOMPARE(panel.findChild<StateLegend *>()->chip(BlockState::cached)->count(), 14u);
 }
 
