@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Micro-benchmarks of the kernels as shares of the limits probed around them, in one run:
-//   bench_kernels [--isa NAME] [--threads N] [--only SUBSTRING] [--ms N]
+//   bench_kernels [--isa NAME] [--threads N] [--cols N] [--only SUBSTRING] [--ms N]
 // Each figure is the median of at least five passes. With one thread, seconds are the thread's own processor time,
 // so that a busy machine disturbs less; with more they are wall time.
 #include "kernels/api/buffer.h"
@@ -28,6 +28,7 @@ namespace {
 struct Options {
     std::string isa, only;
     int threads = 1;
+    std::uint32_t cols = 1536; // a multiple of 256 for super-block types
     double seconds = 0.06;
 };
 
@@ -169,9 +170,9 @@ void benchMatmul(const Options &options, const KernelTable &kernels, const Limit
     std::printf("%-8s %10s %7s %10s %7s %10s %10s %7s\n", "weights", "gemv GB/s", "share", "1 row GB/s", "share", "8 rows Gop",
                 "512 Gop/s", "share");
     for (const WeightTypeInfo &entry : weightTypes()) {
-        if (!wanted(options, entry.name))
+        if (!wanted(options, entry.name) || options.cols % entry.blockElements != 0)
             continue;
-        const std::uint32_t cols = 1536; // a multiple of 256
+        const std::uint32_t cols = options.cols;
         const std::uint32_t manyRows = std::uint32_t((std::size_t(192) << 20) / rowBytes(entry.type, cols) / 16 * 16);
         const Matrix big = randomMatrix(entry.type, manyRows, cols);   // streams from memory
         const Matrix small = randomMatrix(entry.type, 1024, cols);     // stays in the cache
@@ -265,6 +266,8 @@ Options parse(int argc, char **argv)
             options.isa = argv[i + 1];
         else if (name == "--threads")
             options.threads = std::max(1, std::atoi(argv[i + 1]));
+        else if (name == "--cols")
+            options.cols = std::uint32_t(std::max(256, std::atoi(argv[i + 1]) / 32 * 32));
         else if (name == "--only")
             options.only = argv[i + 1];
         else if (name == "--ms")
