@@ -185,6 +185,11 @@ KVILT_INLINE Codes shiftLeft(Codes a, int n) { return {_mm256_slli_epi16(a.lo, n
 KVILT_INLINE Codes lowNibbles(Codes x) { return bitwiseAnd(x, 15); }
 KVILT_INLINE Codes highNibbles(Codes x) { return bitwiseAnd(shiftRight(x, 4), 15); }
 KVILT_INLINE Codes bitwiseOr(Codes a, Codes b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
+KVILT_INLINE Codes lookup(Codes x, const std::int8_t *table)
+{
+    const __m256i values = _mm256_broadcastsi128_si256(load16(reinterpret_cast<const std::byte *>(table)));
+    return {_mm256_shuffle_epi8(values, x.lo), _mm256_shuffle_epi8(values, x.hi)};
+}
 KVILT_INLINE Codes planeBit(Codes x, int bit) { return bitwiseAnd(bit <= 4 ? shiftLeft(x, 4 - bit) : shiftRight(x, bit - 4), 0x10); }
 KVILT_INLINE Codes planeBits2(Codes x, int pair) { return bitwiseAnd(pair <= 2 ? shiftLeft(x, 4 - 2 * pair) : shiftRight(x, 2), 0x30); }
 

@@ -142,6 +142,11 @@ KVILT_INLINE Codes shiftLeft(Codes a, unsigned n) { return {_mm512_slli_epi16(a.
 KVILT_INLINE Codes lowNibbles(Codes x) { return bitwiseAnd(x, 15); }
 KVILT_INLINE Codes highNibbles(Codes x) { return bitwiseAnd(shiftRight(x, 4), 15); }
 KVILT_INLINE Codes bitwiseOr(Codes a, Codes b) { return {_mm512_or_si512(a.v, b.v)}; }
+KVILT_INLINE Codes lookup(Codes x, const std::int8_t *table)
+{
+    const __m512i values = _mm512_broadcast_i32x4(load16(reinterpret_cast<const std::byte *>(table)));
+    return {_mm512_shuffle_epi8(values, x.v)};
+}
 KVILT_INLINE Codes planeBit(Codes x, int bit)
 {
     return bitwiseAnd(bit <= 4 ? shiftLeft(x, unsigned(4 - bit)) : shiftRight(x, unsigned(bit - 4)), 0x10);

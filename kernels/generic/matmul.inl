@@ -226,6 +226,9 @@ void matmul(const MatmulArgs &args) noexcept
     case WeightType::Q4_K: return matmulQuant<WeightType::Q4_K>(args);
     case WeightType::Q5_K: return matmulQuant<WeightType::Q5_K>(args);
     case WeightType::Q6_K: return matmulQuant<WeightType::Q6_K>(args);
+    case WeightType::IQ4_NL: return matmulQuant<WeightType::IQ4_NL>(args);
+    case WeightType::IQ4_XS: return matmulQuant<WeightType::IQ4_XS>(args);
+    case WeightType::MXFP4: return matmulQuant<WeightType::MXFP4>(args);
     default: return;
     }
 }

@@ -77,6 +77,18 @@ template <>
 struct DotFor<WeightType::Q8_0> {
     using Type = SignedDot;
 };
+template <>
+struct DotFor<WeightType::IQ4_NL> {
+    using Type = SignedDot;
+};
+template <>
+struct DotFor<WeightType::IQ4_XS> {
+    using Type = SignedDot;
+};
+template <>
+struct DotFor<WeightType::MXFP4> {
+    using Type = SignedDot;
+};
 
 // Codes and scales of one panel. begin(b) moves to columns 32 b .. 32 b + 31; pair(p) gives quads 2p and 2p + 1 of
 // them; scale and minimum are those of the group, `half` counts groups of 16.
@@ -122,7 +134,8 @@ public:
     KVILT_INLINE F32x16 scale(std::size_t half) const
     {
         if constexpr (!kFormat.superBlocks) {
-            return loadF16(m_panel + m_layout.scales + 32 * m_block);
+            const std::byte *at = m_panel + m_layout.scales + 32 * m_block;
+            return kFormat.powerScales ? loadBf16(at) : loadF16(at);
         } else {
             const std::byte *sub = superBlock() + (kFormat.mins ? 64 : 32) + 16 * group(half);
             return mul(loadF16(superBlock()), kFormat.mins ? loadU8(sub) : loadI8(sub));
@@ -141,7 +154,9 @@ public:
 private:
     KVILT_INLINE Codes withHigh(Codes low, int quad) const
     {
-        if constexpr (kFormat.highBits == 0)
+        if constexpr (kFormat.table != CodeTable::plain)
+            return lookup(low, tableValues(kFormat.table));
+        else if constexpr (kFormat.highBits == 0)
             return low;
         else if constexpr (kFormat.highBits == 1)
             return bitwiseOr(low, planeBit(m_high[0], quad));

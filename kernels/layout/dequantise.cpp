@@ -21,10 +21,17 @@ float floatElement(WeightType type, const std::byte *at)
     }
 }
 
+int codeValue(const PanelFormat &format, std::uint8_t code)
+{
+    if (format.table != CodeTable::plain)
+        return tableValues(format.table)[code];
+    return format.lowBits == 8 ? std::int8_t(code) : int(code) - int(format.offset);
+}
+
 // The floats of one block in the plain form that both layouts are read into.
 void blockToFloats(const PanelFormat &format, const GgufBlock &block, std::uint32_t elements, float *out)
 {
-    const float d = f16ToF32(block.d);
+    const float d = format.powerScales ? bf16ToF32(block.d) : f16ToF32(block.d);
     const float dmin = f16ToF32(block.dmin);
     for (std::uint32_t first = 0; first < elements; first += format.group) {
         const std::uint32_t group = first / format.group;
@@ -32,11 +39,10 @@ void blockToFloats(const PanelFormat &format, const GgufBlock &block, std::uint3
         float minimum = dmin;
         if (format.superBlocks) { // only types without minima have signed sub-scales
             scale = d * (format.mins ? float(block.subScale[group]) : float(std::int8_t(block.subScale[group])));
-            minimum = -(dmin * float(block.subMin[group]));
+            minimum = format.mins ? -(dmin * float(block.subMin[group])) : 0.0f;
         }
         for (std::uint32_t k = first; k < first + format.group; ++k) {
-            const int code = format.lowBits == 8 ? std::int8_t(block.codes[k]) : int(block.codes[k]) - int(format.offset);
-            const float value = scale * float(code);
+            const float value = scale * float(codeValue(format, block.codes[k]));
             out[k] = format.mins ? value + minimum : value;
         }
     }

@@ -115,6 +115,24 @@ void readQ6K(Bytes p, GgufBlock &block)
     block.d = half(p + 208);
 }
 
+// f16 scale, the high 2 bits of eight scales, their low 4 bits, nibbles; scales are less 32.
+void readIq4Xs(Bytes p, GgufBlock &block)
+{
+    block.d = half(p);
+    const unsigned high = half(p + 2);
+    for (unsigned group = 0; group < 8; ++group) {
+        const unsigned low = (p[4 + group / 2] >> (4 * (group % 2))) & 15u;
+        block.subScale[group] = std::uint8_t((low | ((high >> (2 * group)) & 3u) << 4) - 32u);
+        nibbles32(p + 8 + 16 * group, 0, block.codes + 32 * group);
+    }
+}
+
+// 2^(exponent - 128), half of what the shared exponent of MXFP4 says because the table holds doubled values; as bf16.
+std::uint16_t powerOfTwo(unsigned exponent)
+{
+    return std::uint16_t(exponent < 2 ? 0x20u << exponent : (exponent - 1) << 7);
+}
+
 } // namespace
 
 void readGgufBlock(WeightType type, const std::byte *from, GgufBlock &block) noexcept
@@ -124,6 +142,13 @@ void readGgufBlock(WeightType type, const std::byte *from, GgufBlock &block) noe
     case WeightType::Q4_0:
         block.d = half(p);
         return nibbles32(p + 2, 0, block.codes);
+    case WeightType::IQ4_NL:
+        block.d = half(p);
+        return nibbles32(p + 2, 0, block.codes);
+    case WeightType::IQ4_XS: return readIq4Xs(p, block);
+    case WeightType::MXFP4:
+        block.d = powerOfTwo(p[0]);
+        return nibbles32(p + 1, 0, block.codes);
     case WeightType::Q4_1:
         block.d = half(p);
         block.dmin = half(p + 2);

@@ -14,12 +14,27 @@
 //           column 4 + j in the high one. 8 bits: per 4 columns 64 bytes, byte 4 * row + j is column j.
 //   high    the bits above the low four. 1 bit: per 32 columns 64 bytes, byte 4 * row + j holds column 4 * i + j in
 //           bit i. 2 bits: per 16 columns 64 bytes, column 4 * i + j in bits 2i and 2i + 1.
-//   scales  per block of 32: f16 [16 rows] scale, or per super-block of 256: see below
+//   scales  per block of 32: f16 (MXFP4: bf16) [16 rows] scale, or per super-block of 256: see below
 //   mins    per block of 32: f16 [16 rows]
 // Super-blocks keep in `scales`: f16 d[16], f16 dmin[16] (where the type has it), u8 or i8 scale[8 or 16][16 rows],
 // u8 min[8][16 rows] (where the type has it).
 // Float panels are [column][16 rows].
 namespace kvilt::kernels {
+
+// What a nibble stands for.
+enum class CodeTable : std::uint8_t {
+    plain,  // itself, less the offset
+    iq4,    // one of sixteen unevenly spaced values (IQ4_NL, IQ4_XS)
+    fp4,    // twice an e2m1 float (MXFP4)
+};
+
+inline constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+inline constexpr std::int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+constexpr const std::int8_t *tableValues(CodeTable table)
+{
+    return table == CodeTable::iq4 ? kIq4Values : kFp4Values;
+}
 
 struct PanelFormat {
     std::uint32_t lowBits = 0;    // 4 or 8; 0: float
@@ -29,6 +44,8 @@ struct PanelFormat {
     bool mins = false;
     bool superBlocks = false;
     std::uint32_t floatBytes = 0; // of an element of a float panel
+    CodeTable table = CodeTable::plain;
+    bool powerScales = false;     // scales are powers of two and kept as bf16, whose exponent has their range
 };
 
 constexpr PanelFormat panelFormat(WeightType type)
@@ -45,6 +62,9 @@ constexpr PanelFormat panelFormat(WeightType type)
     case WeightType::Q4_K: return {.lowBits = 4, .mins = true, .superBlocks = true};
     case WeightType::Q5_K: return {.lowBits = 4, .highBits = 1, .mins = true, .superBlocks = true};
     case WeightType::Q6_K: return {.lowBits = 4, .highBits = 2, .offset = 32, .group = 16, .superBlocks = true};
+    case WeightType::IQ4_NL: return {.lowBits = 4, .table = CodeTable::iq4};
+    case WeightType::IQ4_XS: return {.lowBits = 4, .superBlocks = true, .table = CodeTable::iq4};
+    case WeightType::MXFP4: return {.lowBits = 4, .table = CodeTable::fp4, .powerScales = true};
     default: return {};
     }
 }

@@ -19,7 +19,10 @@ constexpr std::array kTypes{
     WeightTypeInfo{WeightType::Q4_K, "Q4_K", 256, 144},
     WeightTypeInfo{WeightType::Q5_K, "Q5_K", 256, 176},
     WeightTypeInfo{WeightType::Q6_K, "Q6_K", 256, 210},
+    WeightTypeInfo{WeightType::IQ4_NL, "IQ4_NL", 32, 18},
+    WeightTypeInfo{WeightType::IQ4_XS, "IQ4_XS", 256, 136},
     WeightTypeInfo{WeightType::BF16, "BF16", 1, 2},
+    WeightTypeInfo{WeightType::MXFP4, "MXFP4", 32, 17},
 };
 
 } // namespace

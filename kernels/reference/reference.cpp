@@ -67,6 +67,24 @@ double q6k(const std::byte *block, std::uint32_t i)
     return half(block + 208) * signedByteAt(block, 192 + i / 16) * code;
 }
 
+constexpr int kUneven[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+double iq4xs(const std::byte *block, std::uint32_t i)
+{
+    const std::uint32_t group = i / 32;
+    const int low = group % 2 ? int(byteAt(block, 4 + group / 2) / 16) : int(byteAt(block, 4 + group / 2) % 16);
+    const int high = int(byteAt(block, 2 + group / 4) >> (2 * (group % 4))) & 3;
+    return half(block) * (low + 16 * high - 32) * kUneven[nibbleOf32(block + 8 + 16 * group, i % 32)];
+}
+
+// e2m1: sign, two exponent bits, one mantissa bit, times 2^(exponent - 127).
+double mxfp4(const std::byte *block, std::uint32_t i)
+{
+    const int code = nibbleOf32(block + 1, i);
+    const double magnitude = code % 8 < 2 ? code % 8 * 0.5 : std::ldexp(1 + code % 2 * 0.5, code % 8 / 2 - 1);
+    return std::ldexp(code < 8 ? magnitude : -magnitude, int(byteAt(block, 0)) - 127);
+}
+
 } // namespace
 
 double half(const std::byte *at)
@@ -102,6 +120,9 @@ double weight(WeightType type, const std::byte *row, std::uint32_t k)
     case WeightType::Q4_K: return superBlock45(block, i, false);
     case WeightType::Q5_K: return superBlock45(block, i, true);
     case WeightType::Q6_K: return q6k(block, i);
+    case WeightType::IQ4_NL: return half(block) * kUneven[nibbleOf32(block + 2, i)];
+    case WeightType::IQ4_XS: return iq4xs(block, i);
+    case WeightType::MXFP4: return mxfp4(block, i);
     default: return std::nan("");
     }
 }

@@ -143,6 +143,8 @@ KVILT_INLINE void storeCodes(std::byte *p, Codes x) { std::memcpy(p, x.byte, 64)
 KVILT_INLINE Codes lowNibbles(Codes x) { KVILT_BYTES(x.byte[i] & 15); }
 KVILT_INLINE Codes highNibbles(Codes x) { KVILT_BYTES(x.byte[i] >> 4); }
 KVILT_INLINE Codes bitwiseOr(Codes a, Codes b) { KVILT_BYTES(a.byte[i] | b.byte[i]); }
+// table[code] for codes 0..15
+KVILT_INLINE Codes lookup(Codes x, const std::int8_t *table) { KVILT_BYTES(table[x.byte[i]]); }
 // Bit i of each byte, moved to bit 4; bits 2i and 2i + 1, moved to bits 4 and 5
 KVILT_INLINE Codes planeBit(Codes x, int bit) { KVILT_BYTES(((x.byte[i] >> bit) & 1) << 4); }
 KVILT_INLINE Codes planeBits2(Codes x, int pair) { KVILT_BYTES(((x.byte[i] >> (2 * pair)) & 3) << 4); }

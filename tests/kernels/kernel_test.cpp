@@ -66,6 +66,7 @@ std::vector<std::size_t> halfFields(WeightType type)
     case WeightType::Q4_K:
     case WeightType::Q5_K: return {0, 2};
     case WeightType::Q6_K: return {208};
+    case WeightType::MXFP4: return {}; // an exponent byte instead
     default: return {0};
     }
 }
@@ -94,6 +95,9 @@ std::vector<std::byte> randomWeights(Random &random, WeightType type, std::uint3
     for (std::size_t at = 0; at < bytes.size(); at += typeInfo.blockBytes)
         for (const std::size_t field : halfFields(type))
             putHalf(&bytes[at + field], normal(random) / (typeInfo.blockElements == 256 ? 64.0f : 4.0f));
+    if (type == WeightType::MXFP4)
+        for (std::size_t at = 0; at < bytes.size(); at += typeInfo.blockBytes)
+            bytes[at] = std::byte(118 + random() % 8);
     return bytes;
 }
 

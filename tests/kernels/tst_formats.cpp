@@ -87,7 +87,7 @@ private slots:
             const std::uint32_t cols = 256 * 3, rows = 37;
             const auto weights = randomWeights(random, entry.type, rows, cols);
             const Packed packed = pack(entry.type, rows, cols, weights);
-            QVERIFY2(packed.bytes.size() < weights.size() * 48 / 37 * 1.04 + 4096, entry.name);
+            QVERIFY2(packed.bytes.size() < weights.size() * 48 / 37 * 1.07 + 4096, entry.name);
             for (std::uint32_t row = 0; row < rows; ++row) {
                 std::vector<float> fromPacked(cols), fromFile(cols);
                 availableKernels()[0]->dequantisePackedRow(packed.matrix, row, fromPacked.data());

@@ -93,7 +93,7 @@ private slots:
                 const auto scales = randomWeights(random, entry.type, 16, cols); // f16 fields from here
                 for (std::size_t at = 0; at < weights.size(); at += entry.blockBytes) {
                     const std::size_t field = entry.type == WeightType::Q6_K ? 208 : 0;
-                    std::memcpy(&weights[at + field], &scales[at + field], 2);
+                    std::memcpy(&weights[at + field], &scales[at + field], entry.type == WeightType::MXFP4 ? 1 : 2);
                     if (entry.type == WeightType::Q4_1 || entry.type == WeightType::Q5_1 || entry.type == WeightType::Q4_K ||
                         entry.type == WeightType::Q5_K)
                         std::memcpy(&weights[at + 2], &scales[at + 2], 2);
