@@ -249,7 +249,14 @@ struct SignedDot {
 };
 #endif
 
+#ifndef KVILT_EMULATED
 inline constexpr int kQuantTokens = 8;
 inline constexpr int kFloatTokens = 6;
 inline constexpr int kFloatPanels = 4;
 inline constexpr int kFloatPanelsOneToken = 8;
+#else // the same text in smaller tiles: an emulated one of full size takes the compiler minutes
+inline constexpr int kQuantTokens = 2;
+inline constexpr int kFloatTokens = 2;
+inline constexpr int kFloatPanels = 2;
+inline constexpr int kFloatPanelsOneToken = 2;
+#endif
