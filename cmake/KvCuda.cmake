@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# Device code without CMake's CUDA language: only the kernels need the toolkit, and nothing links one of its libraries.
+
+set(KVILT_CUDA "AUTO" CACHE STRING "Build the CUDA plug-in: ON, OFF, or AUTO (where nvcc 12 or later is)")
+set_property(CACHE KVILT_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(KVILT_CUDA_ARCHITECTURES "" CACHE STRING
+  "GPU architectures, for example 80;90;120; empty: all that the compiler knows in a release, 90 otherwise")
+
+set(KVILT_NVCC "KVILT_NVCC-NOTFOUND")
+if(NOT KVILT_CUDA STREQUAL "OFF" AND NOT KVILT_SANITIZE)
+  find_program(KVILT_NVCC_PROGRAM nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin)
+  if(KVILT_NVCC_PROGRAM)
+    execute_process(COMMAND ${KVILT_NVCC_PROGRAM} --version OUTPUT_VARIABLE version RESULT_VARIABLE failed)
+    if(NOT failed AND version MATCHES "release ([0-9]+)\\.([0-9]+)" AND CMAKE_MATCH_1 GREATER_EQUAL 12)
+      set(KVILT_NVCC ${KVILT_NVCC_PROGRAM})
+      math(EXPR KVILT_CUDA_TOOLKIT "${CMAKE_MATCH_1} * 1000 + ${CMAKE_MATCH_2} * 10")
+    endif()
+  endif()
+  if(NOT KVILT_NVCC AND KVILT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "KVILT_CUDA is ON, but no nvcc of CUDA 12 or later was found; put its folder in PATH or set CUDA_PATH.")
+  endif()
+endif()
+
+# The architectures to build, in `out`: numbers, and in `out_ptx` those whose PTX goes along for devices that come later.
+function(kvilt_cuda_architectures out out_ptx)
+  if(KVILT_CUDA_ARCHITECTURES)
+    set(archs ${KVILT_CUDA_ARCHITECTURES})
+  elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+    execute_process(COMMAND ${KVILT_NVCC} --list-gpu-code OUTPUT_VARIABLE known)
+    set(archs "")
+    foreach(arch 75 80 86 89 90 100 120)
+      if(known MATCHES "sm_${arch}[^0-9a-z]")
+        list(APPEND archs ${arch})
+      endif()
+    endforeach()
+  else()
+    set(archs 90)
+  endif()
+  list(GET archs -1 newest)
+  set(ptx ${newest})
+  if(90 IN_LIST archs AND NOT newest EQUAL 90)
+    set(ptx 90 ${newest})
+  endif()
+  set(${out} ${archs} PARENT_SCOPE)
+  set(${out_ptx} ${ptx} PARENT_SCOPE)
+endfunction()
+
+# kvilt_add_cuda_plugin(<target> SOURCES <x.cu>... [SOURCES_90A <x.cu>...])
+# A module with one fat binary a source. Sources of the second list use what only the architecture 9.0 has (wgmma): they are
+# compiled for sm_90a alone, and left out where 90 is not among the architectures. What the assembler says of registers and
+# spills lies beside each fat binary as <x>.usage.
+function(kvilt_add_cuda_plugin target)
+  cmake_parse_arguments(ARG "" "" "SOURCES;SOURCES_90A" ${ARGN})
+  kvilt_cuda_architectures(archs ptx)
+  set(gencode "")
+  foreach(arch IN LISTS archs)
+    list(APPEND gencode "-gencode=arch=compute_${arch},code=sm_${arch}")
+  endforeach()
+  foreach(arch IN LISTS ptx)
+    list(APPEND gencode "-gencode=arch=compute_${arch},code=compute_${arch}")
+  endforeach()
+  if(NOT 90 IN_LIST archs)
+    set(ARG_SOURCES_90A "")
+  endif()
+  set(KVILT_CUDA_EMBEDS "")
+  set(KVILT_CUDA_IMAGES "")
+  set(fatbins "")
+  foreach(source IN LISTS ARG_SOURCES ARG_SOURCES_90A)
+    get_filename_component(name ${source} NAME_WE)
+    set(codes ${gencode})
+    if(source IN_LIST ARG_SOURCES_90A)
+      set(codes "-gencode=arch=compute_90a,code=sm_90a")
+    endif()
+    set(fatbin ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
+    add_custom_command(OUTPUT ${fatbin}
+      COMMAND ${CMAKE_COMMAND} -DNVCC=${KVILT_NVCC} "-DCODES=${codes}" -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR}/${source}
+              -DOUTPUT=${fatbin} -DINCLUDE=${CMAKE_SOURCE_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/compile_fatbin.cmake
+      DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${CMAKE_SOURCE_DIR}/cmake/compile_fatbin.cmake
+      DEPFILE ${fatbin}.d
+      COMMENT "Compiling ${source} for the GPU" VERBATIM)
+    list(APPEND fatbins ${fatbin})
+    string(APPEND KVILT_CUDA_EMBEDS "KVILT_EMBED(${name}, \"${fatbin}\")\n")
+    string(APPEND KVILT_CUDA_IMAGES "    KVILT_IMAGE(${name}),\n")
+  endforeach()
+  string(REPLACE ";" "," names "${archs}")
+  set(KVILT_CUDA_NAMES "${names}+ptx")
+  configure_file(${CMAKE_SOURCE_DIR}/kernels/cuda/plugin.cpp.in ${CMAKE_CURRENT_BINARY_DIR}/plugin.cpp @ONLY)
+  set_source_files_properties(${CMAKE_CURRENT_BINARY_DIR}/plugin.cpp PROPERTIES OBJECT_DEPENDS "${fatbins}")
+  add_library(${target} MODULE ${CMAKE_CURRENT_BINARY_DIR}/plugin.cpp)
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR})
+  set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} CXX_COMPILER_LAUNCHER "")
+endfunction()
