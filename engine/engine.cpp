@@ -143,7 +143,6 @@ Result<void> Engine::Impl::prepare()
                                            .contiguous = options.contiguous};
     KVILT_TRY(program, device->prepare(options.model.model, layout, prepareOptions));
     KVILT_TRY_VOID(makeCache());
-    reserved.assign(layout.groups.size(), 0);
     scheduler = std::make_unique<sched::Scheduler>(sched::SchedulerLimits{
         .stepSeconds = options.stepSeconds, .maxStepTokens = kMaxStepTokens, .fixedChunk = options.chunk});
     return {};
@@ -184,7 +183,8 @@ Result<void> Engine::Impl::makeCache()
                              .blocks = blocks,
                              .policy = settings.policy,
                              .numerics = program->numerics(),
-                             .caching = settings.cache};
+                             .caching = settings.cache,
+                             .grow = [this](GroupIndex group, std::uint32_t count) { return growStorage(group, count); }};
     trace::EventSink &sink = options.events ? *options.events : nullSink;
     const Clock &clock = options.wallClock ? *options.wallClock : systemClock;
     KVILT_TRY(cache, kv::KvCache::create(std::move(config), sink, clock));

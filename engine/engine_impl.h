@@ -39,7 +39,8 @@ struct Engine::Impl {
     void recordLookup(Sequence &sequence, const kv::Request &request, const kv::Lookup &found);
     // Slices whose blocks could be reserved; copies are done.
     Result<backend::StepPlan> makePlan(const std::vector<sched::PlannedSlice> &run);
-    Result<void> reserveStorage(); // the program follows the pool's high-water mark
+    // The program follows the pool: storage for the first `count` blocks. Refused memory ends no turn that has its own.
+    bool growStorage(GroupIndex group, std::uint32_t count);
     Result<bool> runPlan(const backend::StepPlan &plan, StepReport &report); // false: interrupted
     void apply(const backend::StepPlan &plan, const backend::StepResult &result);
     void applySlice(Sequence &sequence, const backend::PlanSlice &slice, const backend::SliceResult &result,
@@ -66,7 +67,7 @@ struct Engine::Impl {
     std::map<std::uint64_t, std::unique_ptr<Sequence>> sequences; // by id: also by arrival
     std::uint64_t nextId = 1;
     std::atomic<bool> interruptFlag{false};
-    std::vector<std::uint32_t> reserved; // blocks the program has been asked for, a group
+    std::string storageProblem; // why the pool stopped growing; empty: it did not
 };
 
 } // namespace kvilt

@@ -14,7 +14,6 @@ Result<StepReport> Engine::Impl::step()
         return report;
     }
     tiers->takeCommitted();
-    KVILT_TRY_VOID(reserveStorage());
     report.worked = tiers->restoreSome(sequences, options.stepSeconds / 2);
 
     const sched::StepDecision decision = scheduler->plan(schedulerState(), meter.cost());
@@ -60,6 +59,7 @@ sched::SchedulerState Engine::Impl::schedulerState()
             out.running = true;
             out.computed = std::uint32_t(cache->computedTokens(s->id));
             out.blocks = std::uint32_t((cache->reservedPositions(s->id) + state.blockSize - 1) / state.blockSize);
+            out.blocks -= cache->sharesTail(s->id) ? 1 : 0; // the copy takes a block of its own
             if (s->stage == Sequence::Stage::restoring) // holds blocks, has nothing to run yet
                 out.tokens = out.computed;
         }
@@ -166,23 +166,17 @@ Result<backend::StepPlan> Engine::Impl::makePlan(const std::vector<sched::Planne
                                .tables = cache->tables(s->id),
                                .logitRows = rows});
     }
-    KVILT_TRY_VOID(reserveStorage());
     for (const kv::CopyOrder &copy : copies)
         program->copyBlock(copy.group, copy.from, copy.to, copy.tokens);
     return plan;
 }
 
-Result<void> Engine::Impl::reserveStorage()
+bool Engine::Impl::growStorage(GroupIndex group, std::uint32_t count)
 {
-    for (std::size_t g = 0; g < layout.groups.size(); ++g) {
-        const GroupIndex group{std::uint16_t(g)};
-        const std::uint32_t high = cache->highWater(group);
-        if (high <= reserved[g])
-            continue;
-        KVILT_TRY_VOID(program->reserveBlocks(group, high));
-        reserved[g] = high;
-    }
-    return {};
+    const auto grown = program->reserveBlocks(group, count);
+    if (!grown)
+        storageProblem = grown.error().message;
+    return grown.has_value();
 }
 
 Result<bool> Engine::Impl::runPlan(const backend::StepPlan &plan, StepReport &report)
@@ -252,8 +246,10 @@ void Engine::Impl::failStuck()
     for (auto &[id, s] : sequences) {
         if (s->stage == Sequence::Stage::finished)
             continue;
-        s->finish(api::FinishReason::error, "no KV blocks are left for this chat: the others are pinned or too few; "
-                                            "unpin some or give the pool more memory");
+        s->finish(api::FinishReason::error,
+                  storageProblem.empty() ? "no KV blocks are left for this chat: the others are pinned or too few; "
+                                           "unpin some or give the pool more memory"
+                                         : "no KV blocks are left for this chat: " + storageProblem);
         end(*s, api::EventReason::dropped);
         return;
     }

@@ -49,14 +49,7 @@ Result<SessionId> importTranscript(const std::filesystem::path &file, store::Ses
     if (conversation.session.title.empty())
         conversation.session.title = file.stem().string();
     return sessions.call([&](store::SessionDb &db) -> Result<SessionId> {
-        KVILT_TRY(const store::SessionRow row, db.createSession(conversation.session));
-        MessageId parent;
-        for (store::MessageRow &message : conversation.messages) {
-            message.session = row.id;
-            message.parent = parent;
-            KVILT_TRY(const store::MessageRow added, db.append(std::move(message)));
-            parent = added.id;
-        }
+        KVILT_TRY(const store::SessionRow row, db.createConversation(conversation));
         return row.id;
     });
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cpu_weights.h"
 
+#include "engine/support/check.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -82,10 +84,7 @@ private:
 
     void copyVectors()
     {
-        std::size_t total = 0;
-        for (const TensorInfo &tensor : m_model.file().tensors())
-            total += tensor.dimensions == 1 ? tensor.elements() : 0;
-        m_out.m_vectors.reserve(total); // pointers into it are handed out below
+        m_out.m_vectors.reserve(vectorElements()); // pointers into it are handed out below
         for (std::uint32_t layer = 0; layer < m_out.layers(); ++layer)
             for (const RoleVector &entry : kVectors)
                 m_out.m_layers[layer].*entry.vector = copyVector(m_model.tensor(entry.role, layer)).data();
@@ -93,11 +92,24 @@ private:
         m_out.m_ropeFactors = copyVector(m_model.tensor(TensorRole::ropeFactors));
     }
 
+    // By role, not by shape: a file may write a vector of n as n x 1.
+    std::size_t vectorElements() const
+    {
+        const auto elements = [](const TensorInfo *tensor) { return tensor ? tensor->elements() : 0; };
+        std::size_t total = elements(m_model.tensor(TensorRole::outputNorm)) +
+                            elements(m_model.tensor(TensorRole::ropeFactors));
+        for (std::uint32_t layer = 0; layer < m_out.layers(); ++layer)
+            for (const RoleVector &entry : kVectors)
+                total += elements(m_model.tensor(entry.role, layer));
+        return total;
+    }
+
     std::span<const float> copyVector(const TensorInfo *tensor)
     {
         if (!tensor)
             return {};
         const std::size_t begin = m_out.m_vectors.size();
+        KVILT_CHECK(begin + tensor->elements() <= m_out.m_vectors.capacity());
         m_out.m_vectors.resize(begin + tensor->elements());
         float *to = m_out.m_vectors.data() + begin;
         std::memcpy(to, m_model.bytes(*tensor).data(), tensor->bytes);

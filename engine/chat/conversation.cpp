@@ -2,6 +2,7 @@
 #include "engine/chat/conversation.h"
 
 #include "engine/chat/turn_record.h"
+#include "engine/store/kvilt_file.h"
 #include "engine/text/tokenizer.h"
 
 #include <algorithm>
@@ -30,7 +31,12 @@ std::vector<PromptMessage> promptMessages(const std::vector<store::MessageRow> &
     for (const store::MessageRow &row : branch) {
         PromptMessage message{.id = row.id, .role = row.role, .content = row.text, .json = row.json, .ids = {},
                               .pinned = row.pinned};
-        if (row.role == api::Role::assistant && row.tokenizer == tokenizer)
+        std::string_view owner = row.tokenizer;
+        if (owner.starts_with(store::kImportedTokenizer)) {
+            owner.remove_prefix(store::kImportedTokenizer.size());
+            message.foreignIds = true;
+        }
+        if (row.role == api::Role::assistant && owner == tokenizer)
             message.ids = row.ids;
         out.push_back(std::move(message));
     }

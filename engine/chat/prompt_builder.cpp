@@ -52,6 +52,14 @@ std::optional<Placed> placeOf(std::size_t message, std::span<const ProvenanceSpa
     return placed;
 }
 
+// Whether the rendered text shows just these bytes of the content.
+bool shows(std::string_view text, const Placed &placed, std::string_view content)
+{
+    return placed.contentEnd <= content.size() &&
+           text.substr(placed.inText.begin, placed.inText.end - placed.inText.begin) ==
+               content.substr(placed.contentBegin, placed.contentEnd - placed.contentBegin);
+}
+
 // Where each token's text ends within the reply, as a reader saw it grow.
 std::vector<ByteRange> decodedSpans(const std::shared_ptr<const text::Tokenizer> &tokenizer,
                                     std::span<const TokenId> ids, std::string &textOut)
@@ -73,6 +81,15 @@ std::uint32_t commonPrefix(std::string_view a, std::string_view b)
 {
     const auto n = std::min(a.size(), b.size());
     return std::uint32_t(std::mismatch(a.begin(), a.begin() + std::ptrdiff_t(n), b.begin()).first - a.begin());
+}
+
+// Whether these ids may stand for the reply's text: they are of this vocabulary, and a file that somebody made can
+// hide no control token among them.
+bool trusted(const PromptMessage &message, const text::Tokenizer &tokenizer)
+{
+    return std::ranges::all_of(message.ids, [&](TokenId id) {
+        return id >= 0 && std::uint32_t(id) < tokenizer.vocabSize() && !(message.foreignIds && tokenizer.isControl(id));
+    });
 }
 
 // The longest run of the reply's own tokens that the rendered text shows unchanged. A template that trims white
@@ -248,13 +265,19 @@ Result<Prompt> PromptBuilder::build(std::span<const PromptMessage> messages, con
         const auto placed = placeOf(i, rendered.prompt.spans);
         if (!placed)
             continue;
+        if (!trusted(messages[i], *m_tokenizer))
+            continue;
         // The ids belong to the reply before anything was stripped from its head.
         Placed whole = *placed;
         whole.contentBegin += rendered.stripped[i];
         whole.contentEnd += rendered.stripped[i];
+        if (!shows(rendered.prompt.text, whole, messages[i].content))
+            continue; // the template was given other words than these
         if (auto anchor = anchorFor(messages[i], i, whole, m_tokenizer))
             anchors.push_back(std::move(*anchor));
     }
+    // A template may show the messages in another order.
+    std::ranges::sort(anchors, {}, [](const Anchor &anchor) { return anchor.range.begin; });
 
     Prompt prompt{.ids = {}, .text = {}, .spans = {}, .messages = std::vector<MessageTokens>(messages.size())};
     const std::vector<ByteRange> guarded = rendered.prompt.guarded();

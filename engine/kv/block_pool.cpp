@@ -85,6 +85,12 @@ std::uint32_t BlockPool::frontAfterBlank(std::uint32_t keep) const
     return kEnd;
 }
 
+std::uint32_t BlockPool::reachAfter(std::uint32_t count) const
+{
+    const std::uint32_t fresh = count - std::min(count, m_blankCount); // blank blocks go first
+    return m_fresh + std::min(fresh, m_capacity - m_fresh);
+}
+
 void BlockPool::reference(BlockId id)
 {
     KVILT_CHECK(id.value < m_links.size());

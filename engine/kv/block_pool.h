@@ -3,6 +3,7 @@
 
 #include "engine/api/ids.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -29,6 +30,10 @@ public:
     std::uint32_t available() const { return m_queued + m_capacity - m_fresh; }
     std::uint32_t blank() const { return m_blankCount + m_capacity - m_fresh; }
     bool fits(std::uint32_t count) const { return count <= available(); }
+    // How far the pool will reach once `count` blocks are taken: the blocks that must then have storage.
+    std::uint32_t reachAfter(std::uint32_t count) const;
+    // No block from `capacity` on is ever taken for the first time; blocks taken already stay.
+    void limit(std::uint32_t capacity) { m_capacity = std::min(m_capacity, std::max(capacity, m_fresh)); }
 
     std::uint32_t references(BlockId id) const { return id.value < m_links.size() ? m_links[id.value].references : 0; }
     Queue queue(BlockId id) const { return id.value < m_links.size() ? m_links[id.value].queue : Queue::none; }

@@ -124,6 +124,17 @@ std::size_t KvCache::reservedPositions(SequenceId sequence) const
     return m_impl->at(sequence).tables[0].size() * m_impl->m_blockSize;
 }
 
+bool KvCache::sharesTail(SequenceId sequence) const
+{
+    const SequenceState &s = m_impl->at(sequence);
+    for (std::size_t g = 0; g < s.tables.size(); ++g) {
+        const std::size_t tail = s.computed / m_impl->m_blockSize;
+        if (tail < s.tables[g].size() && !m_impl->writable(g, s.tables[g][tail]))
+            return true;
+    }
+    return false;
+}
+
 std::span<const BlockTable *const> KvCache::tables(SequenceId sequence) const
 {
     return m_impl->at(sequence).tableView;

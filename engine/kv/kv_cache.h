@@ -12,6 +12,7 @@
 #include "engine/trace/event_sink.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -43,6 +44,9 @@ struct KvCacheConfig {
     bool dedupe = false;                 // a block sealed with tokens that are cached already gives way to the earlier
     bool nearReuse = false;              // the user allowed KV of other numerics
     std::uint32_t maxGhosts = 0;         // remembered nodes without payload; 0: max(1024, 4 × blocks)
+    // Asked before block `blocks - 1` of a group is taken for the first time; false: there is no storage for it, and
+    // the pool stays at what it has. Not set: storage is there.
+    std::function<bool(GroupIndex group, std::uint32_t blocks)> grow;
     int fastHashBits = 64;               // tests cut it: a hit compares tokens and parent, never the hash alone
 };
 
@@ -205,6 +209,8 @@ public:
     bool holds(SequenceId sequence) const;
     std::size_t computedTokens(SequenceId sequence) const;
     std::size_t reservedPositions(SequenceId sequence) const;
+    // The block that its next token goes into is shared, so that writing takes one block more than the table shows.
+    bool sharesTail(SequenceId sequence) const;
     std::span<const BlockTable *const> tables(SequenceId sequence) const; // one a group; valid until release()
     std::vector<NodeId> path(SequenceId sequence) const;                  // sealed nodes, first block first
 

@@ -48,6 +48,7 @@ struct KvCache::Impl {
     struct Group {
         BlockPool pool;
         std::size_t keep; // tokens before the next one that it must hold; kWholePast for rows
+        std::uint32_t backed = 0; // blocks with storage, when config.grow gives it
         BlockId protectedBlock = kNoBlock; // the running allocation copies from it: not to be evicted by it
     };
     // The part of a prompt that was computed into a block which never filled: a later prompt misses it.
@@ -88,7 +89,8 @@ struct KvCache::Impl {
     std::optional<Allocation> allocate(const Request &request, const Lookup &given, std::size_t positions);
     std::optional<Allocation> admit(const Request &request, const Lookup &found, std::size_t positions);
     std::unique_ptr<SequenceState> begin(const Request &request, const Lookup &found);
-    bool fits(const Lookup &found, std::size_t blocks) const;
+    bool fits(const Lookup &found, std::size_t blocks);
+    bool room(std::size_t group, std::size_t needed, std::size_t kept);
     void takeHits(SequenceState &s, const Lookup &found, Allocation &out);
     void takeHitsOfGroup(SequenceState &s, std::size_t group, const Lookup &found, Allocation &out);
     void takePartial(SequenceState &s, const Request &request, const Lookup &found, Allocation &out);

@@ -80,7 +80,23 @@ std::unique_ptr<SequenceState> KvCache::Impl::begin(const Request &request, cons
     return state;
 }
 
-bool KvCache::Impl::fits(const Lookup &found, std::size_t blocks) const
+// Whether `needed` blocks can be taken beside `kept` ones in the free queue that must stay, and have storage.
+bool KvCache::Impl::room(std::size_t group, std::size_t needed, std::size_t kept)
+{
+    Group &g = m_groups[group];
+    if (needed + kept > g.pool.available())
+        return false;
+    const std::uint32_t reach = g.pool.reachAfter(std::uint32_t(needed));
+    if (!m_config.grow || reach <= g.backed)
+        return true;
+    if (m_config.grow(GroupIndex{std::uint16_t(group)}, reach))
+        g.backed = reach;
+    else
+        g.pool.limit(g.backed);
+    return needed + kept <= g.pool.available();
+}
+
+bool KvCache::Impl::fits(const Lookup &found, std::size_t blocks)
 {
     const NodeSlot partial = found.partialTokens > 0 ? m_tree.find(found.partialNode) : kNoSlot;
     for (std::size_t g = 0; g < m_groups.size(); ++g) {
@@ -97,7 +113,7 @@ bool KvCache::Impl::fits(const Lookup &found, std::size_t blocks) const
         }
         if (partial != kNoSlot)
             count(m_residency.block(partial, g));
-        if (needed + waiting > pool.available())
+        if (!room(g, needed, waiting))
             return false;
     }
     return true;
@@ -318,7 +334,7 @@ bool KvCache::Impl::reserve(SequenceId id, std::size_t positions, std::vector<Co
 {
     SequenceState &s = at(id);
     for (std::size_t g = 0; g < m_groups.size(); ++g)
-        if (!m_groups[g].pool.fits(newBlocksFor(s, g, positions)))
+        if (!room(g, newBlocksFor(s, g, positions), 0))
             return false;
     tick();
     for (std::size_t g = 0; g < m_groups.size(); ++g) {

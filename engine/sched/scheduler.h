@@ -18,7 +18,7 @@ struct SequenceState {
     bool running = false;           // holds blocks
     std::uint32_t tokens = 0;       // known: prompt and reply so far
     std::uint32_t computed = 0;     // of these with KV; a running sequence decodes when tokens − computed == 1
-    std::uint32_t blocks = 0;       // held, of the tightest group
+    std::uint32_t blocks = 0;       // held and its own to write into, of the tightest group: a shared tail counts not
     std::uint32_t cachedTokens = 0; // waiting: what a lookup would find in memory now
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/store/kvilt_file.h"
 
+#include "engine/store/bounded_json.h"
 #include "engine/text/utf8.h"
 
 #include <nlohmann/json.hpp>
@@ -18,6 +19,7 @@ namespace kvilt::store {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using nlohmann::ordered_json;
 
 namespace {
 
@@ -383,6 +385,8 @@ public:
 
 private:
     bool checkMessage(std::string_view body);
+    std::string receiptHere(const std::string &receipt) const;
+    MessageRow messageHere(const MessageRow &row) const;
     bool checkPayload(std::string_view body);
 
     SessionDb &m_sessions;
@@ -439,21 +443,52 @@ std::string freshSalt()
     return salt;
 }
 
+// A receipt speaks of ids: messages of the file get their new ones, turns and nodes of another profile mean nothing.
+std::string Importer::receiptHere(const std::string &receipt) const
+{
+    auto document = parseBoundedJson(receipt);
+    if (!document.is_object())
+        return {};
+    document["turn"] = 0;
+    const auto start = document.find("context_start");
+    if (start != document.end()) {
+        const auto known = m_ids.find(start->is_number_integer() ? start->get<std::int64_t>() : 0);
+        *start = known != m_ids.end() ? known->second.value : 0;
+    }
+    if (const auto miss = document.find("miss"); miss != document.end() && miss->is_object())
+        (*miss)["cached_path"] = ordered_json::array();
+    return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+MessageRow Importer::messageHere(const MessageRow &row) const
+{
+    MessageRow out = row;
+    out.session = m_session.id;
+    out.parent = row.parent.value ? m_ids.at(row.parent.value) : MessageId{};
+    if (!out.ids.empty() && !out.tokenizer.starts_with(kImportedTokenizer))
+        out.tokenizer.insert(0, kImportedTokenizer);
+    if (!out.json.empty() && !parseBoundedJson(out.json).is_object())
+        out.json.clear();
+    if (!out.receipt.empty())
+        out.receipt = receiptHere(out.receipt);
+    return out;
+}
+
 Result<KviltImported> Importer::importSession()
 {
-    const MessageId tip = m_session.tip;
-    m_session.salt = freshSalt();
-    KVILT_TRY(m_session, m_sessions.createSession(m_session));
-    for (MessageRow &row : m_messages) {
-        const std::int64_t id = row.id.value;
-        row.session = m_session.id;
-        row.parent = row.parent.value ? m_ids.at(row.parent.value) : MessageId{};
-        KVILT_TRY(const MessageRow added, m_sessions.append(std::move(row)));
-        m_ids[id] = added.id;
-        ++m_done.messages;
-    }
-    if (const auto leaf = m_ids.find(tip.value); leaf != m_ids.end())
-        KVILT_TRY_VOID(m_sessions.setTip(m_session.id, leaf->second));
+    const SessionRow described = m_session;
+    KVILT_TRY_VOID(m_sessions.together([&]() -> Result<void> {
+        m_session = described;
+        m_session.salt = freshSalt();
+        KVILT_TRY(m_session, m_sessions.createSession(m_session));
+        for (const MessageRow &row : m_messages) {
+            KVILT_TRY(const MessageRow added, m_sessions.append(messageHere(row)));
+            m_ids[row.id.value] = added.id;
+        }
+        const auto leaf = m_ids.find(described.tip.value);
+        return leaf != m_ids.end() ? m_sessions.setTip(m_session.id, leaf->second) : Result<void>();
+    }));
+    m_done.messages = std::uint32_t(m_messages.size());
     m_done.session = m_session.id;
     return m_done;
 }
@@ -476,8 +511,10 @@ bool Importer::importFrame(FrameType type, std::string_view body)
     m_inner[{parsed.root, parsed.node}];
     m_inner[{parsed.root, parsed.parent}] = true;
     m_kv->rememberRoot(m_roots[parsed.root], m_session.salt);
-    m_done.kvPayloads += m_kv->put(std::move(parsed.payload)) ? 1 : 0;
-    (void)m_kv->flush(); // the queue is bounded, a file is not
+    const bool taken = m_kv->put(std::move(parsed.payload));
+    // The queue is bounded, a file is not. What the disk did not take is a miss later, no broken chat.
+    if (const auto flushed = m_kv->flush(); taken && flushed)
+        ++m_done.kvPayloads;
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/support/error.h"
 
 #include <filesystem>
+#include <string_view>
 
 // A session as one file that another machine can go on with (KVILT_FORMAT.md): the whole message tree and, if wanted,
 // its KV. Every frame is checked before anything of the file is used; a file that breaks off or differs in one byte
@@ -29,6 +30,10 @@ struct KviltImported {
     std::uint32_t messages = 0;
     std::uint32_t kvPayloads = 0;       // put into the store, under the session's own salt
 };
+// Goes before the tokenizer of imported ids: a stranger's word, which a prompt takes only where they are no control
+// tokens.
+inline constexpr std::string_view kImportedTokenizer = "imported:";
+
 // Checks the whole file, then makes the session in `sessions` and puts its KV into `kv` (may be null).
 Result<KviltImported> importKviltFile(const std::filesystem::path &file, SessionDb &sessions, KvStore *kv);
 

@@ -7,6 +7,7 @@
 #include "engine/support/error.h"
 
 #include <cstdint>
+#include <functional>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -69,6 +70,12 @@ public:
     ~SessionDb();
     SessionDb(SessionDb &&) noexcept;
     SessionDb &operator=(SessionDb &&) noexcept;
+
+    // What `work` does with this object is one transaction: all of it, or nothing. It is called again when the store
+    // could mend what stopped it.
+    Result<void> together(const std::function<Result<void>()> &work);
+    // A session with the messages of one branch, root first. Its row, or nothing is kept.
+    Result<SessionRow> createConversation(const StoredConversation &conversation);
 
     Result<SessionRow> createSession(SessionRow session); // id, times are given by the store
     Result<std::optional<SessionRow>> session(SessionId id) const;

@@ -18,6 +18,8 @@ struct SessionDb::Impl {
     // Asked when something failed: true when it has made room or mended the file, and trying again makes sense.
     std::function<bool(const Error &)> rescue;
 
+    bool together = false; // within SessionDb::together(): its transaction is open
+
     std::int64_t nowMs() const { return std::int64_t(clock->nowNs() / 1'000'000); }
 
     template <typename Work>
@@ -33,6 +35,8 @@ struct SessionDb::Impl {
     template <typename Work>
     auto write(Work work) -> decltype(work())
     {
+        if (together)
+            return work();
         return read([&]() -> decltype(work()) {
             KVILT_TRY(auto transaction, sql::Transaction::begin(*db));
             auto result = work();

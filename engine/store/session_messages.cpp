@@ -162,6 +162,32 @@ Result<MessageId> SessionDb::Impl::leafUnder(SessionId session, MessageId messag
     return MessageId{descend(tree, message.value)};
 }
 
+Result<void> SessionDb::together(const std::function<Result<void>()> &work)
+{
+    return m_impl->write([&]() -> Result<void> {
+        m_impl->together = true;
+        const auto result = work();
+        m_impl->together = false;
+        return result;
+    });
+}
+
+Result<SessionRow> SessionDb::createConversation(const StoredConversation &conversation)
+{
+    SessionRow made;
+    KVILT_TRY_VOID(together([&]() -> Result<void> {
+        KVILT_TRY(made, createSession(conversation.session));
+        for (MessageRow row : conversation.messages) {
+            row.session = made.id;
+            row.parent = made.tip;
+            KVILT_TRY(const MessageRow kept, append(std::move(row)));
+            made.tip = kept.id;
+        }
+        return {};
+    }));
+    return made;
+}
+
 Result<MessageRow> SessionDb::append(MessageRow message)
 {
     Impl &d = *m_impl;

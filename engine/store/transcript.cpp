@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/store/transcript.h"
 
+#include "engine/store/bounded_json.h"
 #include "engine/text/utf8.h"
 
 #include <nlohmann/json.hpp>
@@ -14,8 +15,6 @@ namespace kvilt::store {
 using nlohmann::ordered_json;
 
 namespace {
-
-constexpr std::size_t kDeepestJson = 64;
 
 std::string isoTime(std::int64_t ms)
 {
@@ -53,7 +52,7 @@ std::string oneLine(std::string text)
 ordered_json toJson(const MessageRow &row)
 {
     // What the object said beyond role and text comes back as it was.
-    auto object = ordered_json::parse(row.json, nullptr, false);
+    auto object = parseBoundedJson(row.json);
     if (!object.is_object())
         object = ordered_json::object();
     object["role"] = toString(row.role);
@@ -97,20 +96,6 @@ Result<MessageRow> messageFrom(const ordered_json &object, std::size_t number)
     return row;
 }
 
-// nlohmann's parser keeps its own stack, but its values are destroyed recursively: no depth beyond what is ours.
-ordered_json parseBounded(std::string_view document)
-{
-    bool tooDeep = false;
-    auto value = ordered_json::parse(
-        document.begin(), document.end(),
-        [&](int depth, ordered_json::parse_event_t, ordered_json &) {
-            tooDeep = tooDeep || std::size_t(depth) > kDeepestJson;
-            return !tooDeep;
-        },
-        false);
-    return tooDeep ? ordered_json(ordered_json::value_t::discarded) : value;
-}
-
 } // namespace
 
 std::string toMarkdown(const StoredConversation &conversation)
@@ -137,7 +122,7 @@ std::string toOpenAiJson(const StoredConversation &conversation)
 
 Result<StoredConversation> fromOpenAiJson(std::string_view text)
 {
-    const ordered_json document = parseBounded(text);
+    const ordered_json document = parseBoundedJson(text);
     if (document.is_discarded())
         return fail(ErrorCode::badInput, "The file is not JSON, or nested too deeply.");
     const ordered_json *messages = &document;

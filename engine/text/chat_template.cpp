@@ -37,6 +37,30 @@ bool isKnownRole(std::string_view role)
     return std::find(kRoles.begin(), kRoles.end(), role) != kRoles.end();
 }
 
+std::string contentText(const nlohmann::ordered_json &content)
+{
+    if (content.is_string())
+        return content.get<std::string>();
+    std::string joined;
+    for (const auto &part : content.is_array() ? content : nlohmann::ordered_json::array()) {
+        if (part.is_object() && part.contains("text") && part["text"].is_string())
+            joined += part["text"].get<std::string>();
+    }
+    return joined;
+}
+
+// The message's JSON, saying what its `content` says.
+std::string withContent(const ChatMessage &message)
+{
+    if (!jinja::isJson(message.json))
+        return message.json; // fromJson has the words for it
+    auto object = nlohmann::ordered_json::parse(message.json, nullptr, false);
+    if (!object.is_object() || contentText(object.value("content", nlohmann::ordered_json())) == message.content)
+        return message.json;
+    object["content"] = message.content;
+    return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 // What a SourceId stands for.
 struct Source {
     Origin origin = Origin::templateText;
@@ -116,7 +140,7 @@ private:
             return key == "content" ? content : other;
         };
         if (!m.json.empty())
-            return jinja::fromJson(m_budget, m.json, "The messages", sourceOf);
+            return jinja::fromJson(m_budget, withContent(m), "The messages", sourceOf);
         const auto text = [&](std::string_view key, const std::string &value) {
             return m_run.text(jinja::MarkedText::from(value, sourceOf(key, value)));
         };
@@ -153,18 +177,6 @@ tl::unexpected<Error> refused(const jinja::TemplateError &error)
 {
     std::string message = "The chat template failed: " + error.message;
     return fail(ErrorCode::badInput, message.back() == '.' ? message : message + ".");
-}
-
-std::string contentText(const nlohmann::ordered_json &content)
-{
-    if (content.is_string())
-        return content.get<std::string>();
-    std::string joined;
-    for (const auto &part : content.is_array() ? content : nlohmann::ordered_json::array()) {
-        if (part.is_object() && part.contains("text") && part["text"].is_string())
-            joined += part["text"].get<std::string>();
-    }
-    return joined;
 }
 
 } // namespace

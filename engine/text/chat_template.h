@@ -18,7 +18,8 @@ struct ChatMessage {
     std::string role;
     std::string content;
     // The whole message as a JSON object (tool_calls, content parts, reasoning_content, ...). Empty: just
-    // {"role": role, "content": content}. When set, its "role" and "content" are those the template sees.
+    // {"role": role, "content": content}. When set, its "content" is what the template sees as long as it says the
+    // same as `content`; `content` goes first where they differ (a reply was continued, its thinking cut).
     std::string json;
 };
 

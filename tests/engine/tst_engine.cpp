@@ -190,6 +190,29 @@ private slots:
         QCOMPARE(both.at(first->value).tokens, alone.tokens);
     }
 
+    // Both hold the same two blocks and each has to write into the second: there is no third to copy it to.
+    void aForkWithoutABlockForItsCopyWaitsForTheOther()
+    {
+        EngineFixture fixture;
+        const auto tokens = fixture.randomTokens(24, 9);
+        const api::SamplingSettings sampling{.maxTokens = 6, .ignoreEos = true};
+        const Finished alone = runOne(*EngineFixture::make(fixture.options()), {.tokens = tokens, .sampling = sampling});
+        EngineOptions options = fixture.options();
+        options.settings.kvBlocks = 2;
+        auto engine = EngineFixture::make(std::move(options));
+        const auto first = engine->submit({.tokens = tokens, .sampling = sampling});
+        while (engine->stats(*first)->phase != SequencePhase::decode)
+            QVERIFY(engine->step().has_value());
+        const auto second = engine->fork(*first, sampling);
+        QVERIFY(second.has_value());
+        auto both = runAll(*engine);
+        QCOMPARE(QString::fromStdString(both.at(first->value).problem), QString());
+        QCOMPARE(both.at(first->value).tokens, alone.tokens);
+        QCOMPARE(QString::fromStdString(both.at(second->value).problem), QString());
+        QCOMPARE(both.at(second->value).tokens, alone.tokens);
+        QCOMPARE(both.at(second->value).stats.preemptions, 1u);
+    }
+
     void cancelAnswersAndGivesBlocksBack()
     {
         EngineFixture fixture;

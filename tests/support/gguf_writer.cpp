@@ -73,6 +73,13 @@ void GgufWriter::remove(std::string_view key)
     std::erase_if(m_entries, [&](const Entry &e) { return e.key == key; });
 }
 
+void GgufWriter::writeVectorsAsColumns()
+{
+    for (Tensor &tensor : m_tensors)
+        if (tensor.dims.size() == 1)
+            tensor.dims.push_back(1);
+}
+
 void GgufWriter::addTensor(std::string name, gguf::TensorType type, std::vector<std::uint64_t> dims,
                            std::vector<std::byte> data)
 {

@@ -56,6 +56,7 @@ public:
 
     void addTensor(std::string name, gguf::TensorType type, std::vector<std::uint64_t> dims, std::vector<std::byte> data);
     void removeTensor(std::string_view name);
+    void writeVectorsAsColumns(); // every tensor of n as n x 1
 
     std::vector<std::byte> build() const;
 

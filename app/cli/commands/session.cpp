@@ -108,14 +108,7 @@ Result<SessionId> importOpenAi(Profile &profile, const std::string &file)
     KVILT_TRY(const std::string text, readFile(file));
     KVILT_TRY(store::StoredConversation conversation, store::fromOpenAiJson(text));
     return profile.sessions->call([&](store::SessionDb &db) -> Result<SessionId> {
-        KVILT_TRY(const store::SessionRow made, db.createSession(conversation.session));
-        MessageId parent;
-        for (store::MessageRow &row : conversation.messages) {
-            row.session = made.id;
-            row.parent = parent;
-            KVILT_TRY(const store::MessageRow kept, db.append(row));
-            parent = kept.id;
-        }
+        KVILT_TRY(const store::SessionRow made, db.createConversation(conversation));
         return made.id;
     });
 }

@@ -225,6 +225,28 @@ private slots:
         QVERIFY(program->exportBlock(GroupIndex{0}, BlockId{9}, bytes).has_value());
     }
 
+    // Who writes a vector of n as n x 1 describes the same model.
+    void vectorsMayBeWrittenWithTwoDimensions()
+    {
+        for (const char *architecture : {"llama", "gemma3"}) {
+            test::TinyModelOptions options;
+            options.architecture = architecture;
+            options.ropeFactors = options.architecture == "llama";
+            const auto logits = [&](const std::vector<std::byte> &bytes) {
+                const auto model = *model::Model::load(*gguf::GgufFile::parse(bytes, "tiny"));
+                ProgramRunner runner(model, {});
+                auto sequence = runner.newSequence();
+                return runner.append(sequence, std::span(m_tokens).first(20));
+            };
+            auto writer = test::tinyModelWriter(options);
+            const auto wanted = logits(writer.build());
+            writer.writeVectorsAsColumns();
+            const auto got = logits(writer.build());
+            QCOMPARE(got.size(), wanted.size());
+            QVERIFY(std::memcmp(got.data(), wanted.data(), wanted.size() * sizeof wanted[0]) == 0);
+        }
+    }
+
     // More than an address space holds, so that no setting of the system can grant it.
     void aRefusedAllocationIsAResult()
     {

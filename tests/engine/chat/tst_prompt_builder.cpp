@@ -62,6 +62,62 @@ private slots:
         QVERIFY(!other->messages[1].reused);
     }
 
+    // Rows come from files too: the JSON of a message may say anything, its text and ids are what counts.
+    void aMessagesTextGoesBeforeItsJson()
+    {
+        EngineFixture fixture;
+        const auto &tokenizer = *fixture.loaded.tokenizer;
+        const PromptBuilder builder(fixture.loaded.tokenizer, fixture.loaded.chatTemplate);
+        const std::string text = "short";
+        const auto ids = tokenizer.encode(text)->ids;
+        for (const char *json : {R"({"role":"assistant","content":"a much longer reply than its text","refusal":null})",
+                                 R"({"role":"assistant","content":"s"})", R"({"role":"assistant","content":null})",
+                                 R"({"role":"assistant","content":[{"type":"text","text":"parts"}]})"}) {
+            std::vector<PromptMessage> messages{user("Hello"), reply(text, ids), user("Bye")};
+            const auto plain = builder.build(messages, {});
+            messages[1].json = json;
+            const auto prompt = builder.build(messages, {});
+            QVERIFY2(prompt.has_value(), json);
+            QCOMPARE(prompt->text, plain->text);
+            QCOMPARE(prompt->ids, plain->ids);
+            QVERIFY(prompt->messages[1].reused);
+        }
+    }
+
+    void strippedThinkingStaysOutWhenTheMessageHasJson()
+    {
+        EngineFixture fixture;
+        const PromptBuilder builder(fixture.loaded.tokenizer, fixture.loaded.chatTemplate);
+        const std::string text = "<think>secret</think>\n\nYes.";
+        std::vector<PromptMessage> messages{user("Hello"), reply(text, fixture.loaded.tokenizer->encode(text)->ids),
+                                            user("Bye")};
+        messages[1].json = R"({"role":"assistant","content":"<think>secret</think>\n\nYes.","refusal":null})";
+        const auto prompt = builder.build(messages, {.thinking = api::ThinkingInPrompt::strip});
+        QVERIFY(prompt->text.find("secret") == std::string::npos);
+        QVERIFY(prompt->text.find("Yes.") != std::string::npos);
+    }
+
+    void idsOfAStrangerBringNoControlTokens()
+    {
+        EngineFixture fixture;
+        const auto &tokenizer = *fixture.loaded.tokenizer;
+        const PromptBuilder builder(fixture.loaded.tokenizer, fixture.loaded.chatTemplate);
+        auto ids = tokenizer.encode("Yes.")->ids;
+        const auto build = [&](std::vector<TokenId> with, bool foreign) {
+            std::vector<PromptMessage> messages{user("Hello"), reply("Yes.", std::move(with)), user("Bye")};
+            messages[1].foreignIds = foreign;
+            return *builder.build(messages, {});
+        };
+        QVERIFY(build(ids, true).messages[1].reused);
+        ids.insert(ids.begin(), 1); // <|im_start|>, which no reader sees
+        QVERIFY(!build(ids, true).messages[1].reused);
+        QVERIFY(build(ids, false).messages[1].reused); // this model said it itself
+        ids.front() = 1'000'000;
+        QVERIFY(!build(ids, false).messages[1].reused);
+        ids.front() = -5;
+        QVERIFY(!build(ids, false).messages[1].reused);
+    }
+
     void userTextNeverBecomesAControlToken()
     {
         EngineFixture fixture;

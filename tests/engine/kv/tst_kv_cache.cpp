@@ -251,6 +251,41 @@ private slots:
         QCOMPARE(b.cache->counts().cachedIdle, 1u);
     }
 
+    // The system refuses memory for a fourth block: who has blocks goes on, and idle ones are used again.
+    void aPoolThatCannotGrowStaysAtWhatItHas()
+    {
+        std::vector<std::uint32_t> asked;
+        CacheBench b(10, [&](KvCacheConfig &config) {
+            config.grow = [&](GroupIndex group, std::uint32_t blocks) {
+                asked.push_back(blocks);
+                return group.value == 0 && blocks <= 3;
+            };
+        });
+        QCOMPARE(b.run(1, iota(8)), 0);
+        b.runAndEnd(2, iota(4, 100));
+        std::vector<CopyOrder> copies;
+        QVERIFY(!b.cache->reserve(SequenceId{1}, 13, copies)); // two more, one is idle
+        QCOMPARE(asked, (std::vector<std::uint32_t>{2, 3, 5}));
+        QCOMPARE(b.cache->available(GroupIndex{0}), 1u);
+        QCOMPARE(b.run(3, iota(8, 200)), -1);
+        QVERIFY(b.cache->reserve(SequenceId{1}, 12, copies));
+        QCOMPARE(b.table(1), (Ids{0, 1, 2}));
+        QCOMPARE(asked.size(), std::size_t(3)); // it is not asked again
+        QCOMPARE(b.cache->counts().capacity, 3u);
+    }
+
+    void aSequenceSaysWhetherItsNextTokenTakesACopy()
+    {
+        CacheBench b(10);
+        b.run(1, iota(6));
+        QVERIFY(!b.cache->sharesTail(SequenceId{1}));
+        QVERIFY(b.cache->fork(SequenceId{1}, SequenceId{2}, SessionId{1}, TurnId{5}, 6));
+        QVERIFY(b.cache->sharesTail(SequenceId{1}) && b.cache->sharesTail(SequenceId{2}));
+        std::vector<CopyOrder> copies;
+        QVERIFY(b.cache->reserve(SequenceId{2}, 7, copies));
+        QVERIFY(!b.cache->sharesTail(SequenceId{1}) && !b.cache->sharesTail(SequenceId{2}));
+    }
+
     // Forking inside a sealed block and letting the parent go leaves one holder of a block that others may hit.
     void aSealedBlockIsNeverWritten()
     {

@@ -86,6 +86,34 @@ private slots:
         QCOMPARE(to.kv->usage(imported->session).blocks, 4u);
     }
 
+    // Ids are small numbers: those of another profile would name other messages here.
+    void idsInsideAMessageAreMadeThisProfilesOwn()
+    {
+        Profile from, to;
+        const SessionRow session = fill(from, 1);
+        auto rows = *from.on([&](SessionDb &db) { return db.tree(session.id); });
+        const auto first = rows.front().id.value;
+        rows[1].receipt = R"({"turn":77,"context_start":)" + std::to_string(first) +
+                          R"(,"miss":{"cached_path":[5,6]},"prompt_tokens":9})";
+        rows[2].receipt = R"({"context_start":4711})";
+        rows[1].json = R"({"role":"assistant","refusal":null})";
+        rows[2].json = std::string(100'000, '[');
+        const auto file = from.folder.path("chat.kvilt");
+        QVERIFY(writeKviltFile(file, {session, rows, nullptr}));
+        (void)to.on([](SessionDb &db) { return db.createConversation({.session = {}, .messages = {{}, {}, {}}}); });
+        const auto imported = to.on([&](SessionDb &db) { return importKviltFile(file, db, nullptr); });
+        QVERIFY(imported);
+        const auto tree = *to.on([&](SessionDb &db) { return db.tree(imported->session); });
+        QVERIFY(tree[0].id.value != first);
+        QCOMPARE(QByteArray::fromStdString(tree[1].receipt),
+                 QByteArray(R"({"turn":0,"context_start":)") + QByteArray::number(qlonglong(tree[0].id.value)) +
+                     R"(,"miss":{"cached_path":[]},"prompt_tokens":9})");
+        QCOMPARE(QByteArray::fromStdString(tree[2].receipt), QByteArray(R"({"context_start":0,"turn":0})"));
+        QCOMPARE(tree[1].json, rows[1].json);
+        QCOMPARE(tree[2].json, std::string());
+        QCOMPARE(tree[1].tokenizer, std::string("imported:tok"));
+    }
+
     // What came from a file answers only the session it came with.
     void importedKvLivesUnderASaltOfItsOwn()
     {
@@ -217,6 +245,18 @@ private slots:
         const auto chat = fromOpenAiJson(text.toStdString());
         QVERIFY(!chat && chat.error().code == ErrorCode::badInput);
         QVERIFY(chat.error().message.ends_with('.'));
+    }
+
+    void aRowsJsonNestedTooDeeplyIsLeftOut()
+    {
+        MessageRow row;
+        row.role = api::Role::user;
+        row.text = "hello";
+        row.json = R"({"role":"user","a":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
+        const auto back = fromOpenAiJson(toOpenAiJson({.session = {}, .messages = {row}}));
+        QCOMPARE(back->messages.size(), std::size_t(1));
+        QCOMPARE(back->messages[0].text, row.text);
+        QCOMPARE(back->messages[0].json, std::string());
     }
 };
 

@@ -89,6 +89,31 @@ private slots:
         QVERIFY(*store.call([](SessionDb &db) { return db.lastSession(); }) == id);
     }
 
+    void whatIsDoneTogetherStaysOutAsAWhole()
+    {
+        test::Folder folder;
+        SessionStore store({.file = folder.path("sessions.db"), .reserveBytes = 0});
+        const auto refused = store.call([&](SessionDb &db) {
+            return db.together([&]() -> Result<void> {
+                KVILT_TRY(const SessionRow made, db.createSession({.title = "half"}));
+                KVILT_TRY(const MessageRow kept, db.append(said(made.id, {}, api::Role::user, "a")));
+                KVILT_TRY_VOID(db.append(said({made.id.value + 1}, kept.id, api::Role::user, "b")));
+                return {};
+            });
+        });
+        QVERIFY(!refused && refused.error().code == ErrorCode::badInput);
+        QCOMPARE(store.list()->size(), std::size_t(0));
+        StoredConversation chat{.session = {.title = "whole"}, .messages = {}};
+        for (const char *text : {"one", "two", "three"})
+            chat.messages.push_back(said({}, {}, api::Role::user, text));
+        const auto made = store.call([&](SessionDb &db) { return db.createConversation(chat); });
+        QVERIFY(made);
+        const auto back = store.conversation(made->id);
+        QCOMPARE(back->messages.size(), std::size_t(3));
+        QCOMPARE(back->messages[2].text, std::string("three"));
+        QCOMPARE(back->session.tip.value, made->tip.value);
+    }
+
     void branchesAreSiblingsAndTheShownOneIsRemembered()
     {
         test::Folder folder;
