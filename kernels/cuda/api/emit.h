@@ -68,6 +68,11 @@ void emit(const Op &op, const DeviceFacts &device, std::byte *scratch, std::vect
 // What attention and gated rows should be kept in, given the matrix that reads them next.
 Element elementFor(const Matrix &next, const DeviceFacts &device);
 
+// Whether there are kernels for a type of weights, and for blocks of these shapes on this device (types, head sizes, shared
+// memory). Where not, the model runs on the CPU.
+bool weightSupported(WeightType type);
+bool kvSupported(const KvShape &keys, const KvShape &values, const DeviceFacts &device);
+
 // Every kernel name that emit() may give for this device: the plug-in must hold them all.
 std::vector<std::string_view> kernelNames(const DeviceFacts &device);
 

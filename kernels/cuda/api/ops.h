@@ -23,7 +23,7 @@ namespace kvilt::kernels::cuda {
 
 inline constexpr std::uint32_t kMaxGroups = 4;       // layer groups of a model
 inline constexpr std::uint32_t kNoSlot = 0xffffffffu; // a hole in a block table: outside every window, never read
-inline constexpr std::uint32_t kSplitTokens = 256;   // attention starts a fresh partial result at each multiple of it
+inline constexpr std::uint32_t kSplitTokens = 128;   // attention starts a fresh partial result at each multiple of it
 inline constexpr std::uint32_t kMaxTopK = 256;       // candidates that are drawn from on the device
 inline constexpr std::uint32_t kMaxHistory = 1024;   // tokens that penalties look at on the device
 

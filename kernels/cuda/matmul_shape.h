@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kernels/cuda/weight_layout.h"
+
+#include <cstdint>
+
+// How the matmul kernels cut their work; read by the kernels and by the launch rules.
+//
+// A block computes kRowTiles tiles of 16 rows times kTokenTiles tiles of 8 tokens. Its 8 warps share the columns: warp w adds up
+// units w, w + 8, ... in ascending order, and the eight sums are added as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). The order
+// is the same in every shape, so an output's bits do not depend on the number of tokens or on the shape chosen. Each warp
+// copies its own units to shared memory, `stages` of them ahead; no warp waits for another until the sums are joined.
+namespace kvilt::kernels::cuda {
+
+inline constexpr std::uint32_t kMatmulWarps = 8;
+inline constexpr std::uint32_t kMatmulThreads = 32 * kMatmulWarps;
+
+struct MatmulShape {
+    std::uint32_t rowTiles, tokenTiles, stages;
+};
+constexpr bool int8Input(WeightType type) { return panelFormat(type).floatBytes == 0; }
+
+// One token tile: a generation's step. Gated products need an even number of row tiles. 16-bit floats take four times the
+// memory of 4-bit weights, so fewer of their stages fit.
+constexpr MatmulShape shapeOne(WeightType type) { return {1, 1, int8Input(type) ? 4u : 2u}; }
+constexpr MatmulShape shapeTwo(WeightType type) { return {2, 1, int8Input(type) ? 4u : 2u}; }
+constexpr MatmulShape shapeMedium(WeightType type) { return {2, 4, int8Input(type) ? 2u : 1u}; }
+constexpr MatmulShape shapeLarge(WeightType) { return {4, 8, 2}; }
+
+// Bytes of one warp's stage: weights, input codes, input scales.
+constexpr std::uint32_t stageWeightBytes(WeightType type, const MatmulShape &shape)
+{
+    return shape.rowTiles * (weightLayout(type).unitBytes + weightLayout(type).headerBytes);
+}
+constexpr std::uint32_t stageCodeBytes(WeightType type, const MatmulShape &shape)
+{
+    return shape.tokenTiles * 8 * (int8Input(type) ? 64 : 256);
+}
+constexpr std::uint32_t stageBytes(WeightType type, const MatmulShape &shape)
+{
+    return stageWeightBytes(type, shape) + stageCodeBytes(type, shape) + (int8Input(type) ? shape.tokenTiles * 8 * 16 : 0);
+}
+
+// Tiles of sums that are joined at once, all warps' in shared memory: a pair of row tiles (gate and up).
+constexpr std::uint32_t joinedTiles(const MatmulShape &shape)
+{
+    return (shape.rowTiles < 2 ? shape.rowTiles : 2) * shape.tokenTiles;
+}
+constexpr std::uint32_t matmulSharedBytes(WeightType type, const MatmulShape &shape)
+{
+    const std::uint32_t staging = kMatmulWarps * shape.stages * stageBytes(type, shape);
+    const std::uint32_t joining = kMatmulWarps * joinedTiles(shape) * 512;
+    return staging > joining ? staging : joining;
+}
+
+} // namespace kvilt::kernels::cuda
