@@ -2,6 +2,7 @@
 #include "tests/kernels/cuda/cuda_kernel_test.h"
 
 #include "kernels/cuda/emulator/emulator.h"
+#include "kernels/cuda/reference/ops_reference.h"
 
 namespace kvilt::kernels::cuda::test {
 
@@ -31,13 +32,18 @@ DeviceFacts turing()
     return {.sm = 75, .multiprocessors = 40, .sharedPerBlock = 64 * 1024, .l2Bytes = 4u << 20, .deterministic = true};
 }
 
+std::vector<Launch> launchesOf(const Op &op, const DeviceFacts &device, std::byte *scratch)
+{
+    std::vector<Launch> launches;
+    emit(op, device, scratch, launches);
+    return launches;
+}
+
 std::string emulate(const Op &op, const DeviceFacts &device, std::uint32_t seed)
 {
     AlignedBytes scratch(scratchBytes(op, device) + 256);
     std::byte *base = scratch.data() + (256 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 256) % 256;
-    std::vector<Launch> launches;
-    emit(op, device, base, launches);
-    for (const Launch &launch : launches) {
+    for (const Launch &launch : launchesOf(op, device, base)) {
         if (launch.sharedBytes > device.sharedPerBlock)
             return std::string(launch.kernel) + " wants more shared memory than the device has";
         if (std::string error = emulator::run(launch, seed); !error.empty())
@@ -49,6 +55,27 @@ std::string emulate(const Op &op, const DeviceFacts &device, std::uint32_t seed)
 bool isFloat(WeightType type)
 {
     return type == WeightType::F32 || type == WeightType::F16 || type == WeightType::BF16;
+}
+
+std::vector<std::int32_t> sampleTokens(const std::vector<SampleSlot> &places, const std::vector<float> &logits,
+                                       const std::vector<std::int32_t> &history, std::uint32_t vocabulary, bool greedyOnly, bool reference)
+{
+    DeviceArray<SampleSlot> devicePlaces(places);
+    DeviceArray<float> deviceLogits(logits);
+    DeviceArray<std::int32_t> deviceHistory(history), sampled(std::vector<std::int32_t>(places.size() + 1, 17));
+    SampleOp op;
+    op.count = static_cast<std::uint32_t>(places.size());
+    op.greedyOnly = greedyOnly;
+    op.slots = devicePlaces.data();
+    op.history = deviceHistory.data();
+    op.logits = deviceLogits.data();
+    op.vocabulary = vocabulary;
+    op.sampled = sampled.data();
+    if (reference)
+        reference::run(op);
+    else if (!emulate(op, hopper()).empty())
+        return {};
+    return sampled.values();
 }
 
 std::uint32_t colsFor(WeightType type, std::uint32_t cols)

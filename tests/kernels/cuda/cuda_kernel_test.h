@@ -51,6 +51,8 @@ DeviceFacts turing(); // 64 KiB
 // Every launch of the operation, one after the other; the scratch is poisoned before. Empty, or the emulator's error.
 std::string emulate(const Op &op, const DeviceFacts &device, std::uint32_t seed = 0);
 
+std::vector<Launch> launchesOf(const Op &op, const DeviceFacts &device, std::byte *scratch);
+
 // Mean square error over mean square of `want`; infinite where `got` is NaN.
 template <typename Wanted>
 double nmse(const std::vector<float> &got, const std::vector<Wanted> &want)
@@ -67,6 +69,11 @@ inline constexpr double kFloatError = 1e-6;  // of products with float inputs, a
 inline constexpr double kInt8Error = 5e-4;   // where inputs are rounded to int8
 bool isFloat(WeightType type);
 inline double tolerance(WeightType type) { return isFloat(type) ? kFloatError : kInt8Error; }
+
+// Tokens of a SampleOp, and one more place after them that must stay 17; by the emulator (empty: it failed) or the reference.
+// Here because Qt takes a field's name for a keyword.
+std::vector<std::int32_t> sampleTokens(const std::vector<SampleSlot> &places, const std::vector<float> &logits,
+                                       const std::vector<std::int32_t> &history, std::uint32_t vocabulary, bool greedyOnly, bool reference);
 
 std::uint32_t colsFor(WeightType type, std::uint32_t cols); // rounded up to the type's block
 
