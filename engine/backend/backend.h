@@ -91,7 +91,7 @@ public:
     virtual Result<void> exportBlock(GroupIndex group, BlockId block, std::span<std::byte> out) = 0;
     virtual Result<void> importBlock(GroupIndex group, BlockId block, std::span<const std::byte> in) = 0;
 
-    virtual std::string numerics() const = 0; // "cpu:1": which arithmetic made the KV
+    virtual std::string numerics() const = 0; // "cpu:2": which arithmetic made the KV
     virtual std::string isa() const = 0;      // "avx2", "avx512-vnni", ...
 };
 

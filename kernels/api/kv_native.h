@@ -10,7 +10,8 @@
 //   V: [16 tokens][dim]; q4 per 32 dims 16 bytes, the first 16 dims in the low nibbles
 //   q8, q4: then the f16 scales [dim/32][16 tokens]
 // The canonical (stored) form is [token][head][dim], quantised types per 32 elements an f16 scale, then the
-// integers (q4 as in V). Both forms have the same size, and converting is a pure permutation.
+// integers (q4 as in V), of heads turned by a Hadamard matrix (generic/rotate.inl), K and V alike: queries are turned
+// too, results turned back. Both forms have the same size, and converting is a pure permutation.
 namespace kvilt::kernels {
 
 inline constexpr std::uint32_t kTileTokens = 16;

@@ -65,6 +65,17 @@ KVILT_INLINE float reduceMax(F32x16 x)
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
+template <int kBit>
+KVILT_INLINE F32x16 swapLanes(F32x16 x)
+{
+    if constexpr (kBit == 8)
+        return {x.hi, x.lo};
+    else if constexpr (kBit == 4)
+        return {_mm256_permute2f128_ps(x.lo, x.lo, 1), _mm256_permute2f128_ps(x.hi, x.hi, 1)};
+    else
+        return {_mm256_permute_ps(x.lo, kBit == 1 ? 0xb1 : 0x4e), _mm256_permute_ps(x.hi, kBit == 1 ? 0xb1 : 0x4e)};
+}
+
 // --- masks
 KVILT_INLINE Mask laneRange(std::int32_t begin, std::int32_t end)
 {

@@ -57,6 +57,13 @@ KVILT_INLINE float reduceMax(F32x16 x)
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
+template <int kBit>
+KVILT_INLINE F32x16 swapLanes(F32x16 x)
+{
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return {_mm512_permutexvar_ps(_mm512_xor_si512(lanes, _mm512_set1_epi32(kBit)), x.v)};
+}
+
 // --- masks
 KVILT_INLINE Mask laneRange(std::int32_t begin, std::int32_t end)
 {

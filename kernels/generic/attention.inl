@@ -310,8 +310,13 @@ KVILT_INLINE void copyQueries(const UnitContext &unit)
         const std::uint32_t token = unit.unit.tokenBegin + row / unit.rowsPerToken;
         const std::uint32_t head = unit.unit.kvHead * unit.rowsPerToken + row % unit.rowsPerToken;
         const float *query = args.queries + token * args.ldQueries + std::size_t(head) * dim;
-        const bool quantised = kvQuantised(args.kv.keys.type);
-        prepareRow(quantised ? ActivationFormat::int8 : ActivationFormat::f32, query, dim, unit.query(row));
+        if (kvQuantised(args.kv.keys.type)) {
+            auto *turned = reinterpret_cast<float *>(unit.scratch + unit.layout.wideKeys); // free until the first group
+            rotateHead(query, dim, turned);
+            prepareRow(ActivationFormat::int8, turned, dim, unit.query(row));
+        } else {
+            prepareRow(ActivationFormat::f32, query, dim, unit.query(row));
+        }
         const std::uint32_t position = args.firstPosition + token;
         unit.ends()[row] = std::int32_t(position + 1);
         unit.begins()[row] = args.window > 0 && position + 1 > args.window ? std::int32_t(position + 1 - args.window) : 0;
@@ -418,6 +423,8 @@ KVILT_INLINE void finishRow(const AttentionArgs &args, const AttentionUnit &unit
     const F32x16 sum = set1(whole[dim + 1]);
     for (std::uint32_t d = 0; d < dim; d += 16)
         store(out + d, div(load(whole + d), sum));
+    if (kvQuantised(args.kv.values.type))
+        rotateHead(out, dim, out);
 }
 
 // Where the partial result of a row of one split lies.

@@ -5,6 +5,7 @@
 #include "kernels/generic/vector_ops.inl"
 #include "kernels/generic/panels.inl"
 #include "kernels/generic/matmul.inl"
+#include "kernels/generic/rotate.inl"
 #include "kernels/generic/kv_write.inl"
 #include "kernels/generic/attention.inl"
 #include "kernels/generic/probes.inl"

@@ -56,9 +56,14 @@ template <bool kKeys>
 void writeQuantised(KvElement type, const float *row, std::uint32_t dim, std::uint32_t token, std::byte *tile)
 {
     const bool q8 = type == KvElement::q8;
+    const std::uint32_t run = kvRotation(dim);
+    float turned[256];
     std::byte codes[32];
     for (std::uint32_t first = 0; first < dim; first += 32) {
-        const std::uint16_t scale = q8 ? quantiseQ8(row + first, codes) : quantiseQ4(row + first, codes);
+        if (first % run == 0)
+            rotateHead(row + first, run, turned);
+        const float *x = turned + first % run;
+        const std::uint16_t scale = q8 ? quantiseQ8(x, codes) : quantiseQ4(x, codes);
         std::memcpy(tile + kvScaleOffset(type, dim) + kvScaleByte(first, token), &scale, 2);
         for (std::uint32_t d = first; d < first + 32; ++d) {
             if (q8)

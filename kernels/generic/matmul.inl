@@ -27,7 +27,7 @@ void quantOneToken(const MatmulArgs &args, std::uint32_t panel, std::size_t pane
 {
     const std::byte *data = args.weights.data + panel * panelBytes;
     F32x16 sums[1];
-    quantTile<Decoder, 1>(Decoder(data, args.weights.cols), quantRows(args, token), args.weights.cols, sums,
+    quantTile<Decoder, 1>(Decoder(data, args.weights.cols, args.weights.type), quantRows(args, token), args.weights.cols, sums,
                           data + kPrefetchAhead, panelBytes / (args.weights.cols / 32));
     putRows(args, panel, token, sums[0]);
 }
@@ -54,11 +54,11 @@ KVILT_INLINE void quantPass(const MatmulArgs &args, std::uint32_t panel, const s
 }
 
 template <WeightType kType>
-void decodePanel(const std::byte *panel, std::uint32_t cols, std::byte *scratch)
+void decodePanel(const std::byte *panel, std::uint32_t cols, WeightType type, std::byte *scratch)
 {
     using Decoder = PanelDecoder<kType>;
     constexpr PanelFormat kFormat = Decoder::kFormat;
-    Decoder decoder(panel, cols);
+    Decoder decoder(panel, cols, type);
     std::byte *scales = scratch + std::size_t(cols) * 16;
     std::byte *mins = scales + std::size_t(cols) / kFormat.group * 64;
     constexpr std::size_t kGroups = 32 / kFormat.group;
@@ -105,7 +105,7 @@ void matmulQuant(const MatmulArgs &args)
                 quantOneToken<Packed>(args, panel, panelBytes, begin);
                 continue;
             }
-            decodePanel<kType>(args.weights.data + panel * panelBytes, args.weights.cols, args.scratch);
+            decodePanel<kType>(args.weights.data + panel * panelBytes, args.weights.cols, args.weights.type, args.scratch);
             quantPass<Decoded>(args, panel, args.scratch, begin, end);
         }
     }
@@ -214,7 +214,7 @@ void matmulFloat(const MatmulArgs &args)
 
 void matmul(const MatmulArgs &args) noexcept
 {
-    switch (args.weights.type) {
+    switch (kernelType(args.weights.type)) {
     case WeightType::F32: return matmulFloat<ElementF32>(args);
     case WeightType::F16: return matmulFloat<ElementF16>(args);
     case WeightType::BF16: return matmulFloat<ElementBf16>(args);
@@ -229,6 +229,10 @@ void matmul(const MatmulArgs &args) noexcept
     case WeightType::IQ4_NL: return matmulQuant<WeightType::IQ4_NL>(args);
     case WeightType::IQ4_XS: return matmulQuant<WeightType::IQ4_XS>(args);
     case WeightType::MXFP4: return matmulQuant<WeightType::MXFP4>(args);
+    case WeightType::Q2_K: return matmulQuant<WeightType::Q2_K>(args);
+    case WeightType::Q3_K: return matmulQuant<WeightType::Q3_K>(args);
+    case WeightType::TQ2_0: return matmulQuant<WeightType::TQ2_0>(args);
+    case WeightType::IQ2_XS: return matmulQuant<WeightType::IQ2_XS>(args);
     default: return;
     }
 }

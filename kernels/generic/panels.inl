@@ -71,23 +71,8 @@ KVILT_INLINE void widen(const std::byte *from, std::size_t count, std::byte *to)
 template <WeightType kType>
 struct DotFor {
     static constexpr PanelFormat kFormat = panelFormat(kType);
-    using Type = UnsignedDot<(16 << kFormat.highBits) - 1>;
-};
-template <>
-struct DotFor<WeightType::Q8_0> {
-    using Type = SignedDot;
-};
-template <>
-struct DotFor<WeightType::IQ4_NL> {
-    using Type = SignedDot;
-};
-template <>
-struct DotFor<WeightType::IQ4_XS> {
-    using Type = SignedDot;
-};
-template <>
-struct DotFor<WeightType::MXFP4> {
-    using Type = SignedDot;
+    static constexpr bool kSigned = kFormat.lowBits == 8 || kFormat.table != CodeTable::plain;
+    using Type = std::conditional_t<kSigned, SignedDot, UnsignedDot<(16 << kFormat.highBits) - 1>>;
 };
 
 // Codes and scales of one panel. begin(b) moves to columns 32 b .. 32 b + 31; pair(p) gives quads 2p and 2p + 1 of
@@ -99,7 +84,16 @@ public:
     using Dot = typename DotFor<kType>::Type;
     using Operand = typename Dot::Operand;
 
-    KVILT_INLINE PanelDecoder(const std::byte *panel, std::uint32_t cols) : m_panel(panel), m_layout(kFormat, cols) {}
+    // `type`: of those that kType stands for (kernelType()).
+    KVILT_INLINE PanelDecoder(const std::byte *panel, std::uint32_t cols, WeightType type = kType)
+        : m_panel(panel), m_layout(kFormat, cols)
+    {
+        if constexpr (kFormat.codebook()) {
+            const PanelFormat format = panelFormat(type);
+            m_table = tableValues(format.table);
+            m_unit = format.unit;
+        }
+    }
 
     KVILT_INLINE void begin(std::size_t block)
     {
@@ -138,7 +132,8 @@ public:
             return kFormat.powerScales ? loadBf16(at) : loadF16(at);
         } else {
             const std::byte *sub = superBlock() + (kFormat.mins ? 64 : 32) + 16 * group(half);
-            return mul(loadF16(superBlock()), kFormat.mins ? loadU8(sub) : loadI8(sub));
+            const F32x16 scale = mul(loadF16(superBlock()), kFormat.mins ? loadU8(sub) : loadI8(sub));
+            return kFormat.codebook() ? mul(scale, set1(m_unit)) : scale;
         }
     }
     KVILT_INLINE F32x16 minimum(std::size_t half) const
@@ -154,7 +149,9 @@ public:
 private:
     KVILT_INLINE Codes withHigh(Codes low, int quad) const
     {
-        if constexpr (kFormat.table != CodeTable::plain)
+        if constexpr (kFormat.codebook())
+            return lookup(low, m_table);
+        else if constexpr (kFormat.table != CodeTable::plain)
             return lookup(low, tableValues(kFormat.table));
         else if constexpr (kFormat.highBits == 0)
             return low;
@@ -176,6 +173,8 @@ private:
     PanelLayout m_layout;
     std::size_t m_block = 0;
     const std::byte *m_low = nullptr;
+    const std::int8_t *m_table = nullptr;
+    float m_unit = 1;
     Codes m_high[kFormat.highBits > 0 ? kFormat.highBits : 1];
 };
 
@@ -219,7 +218,10 @@ struct QuantRows {
         return first + t * stride + layout.quants + block * 32;
     }
     KVILT_INLINE float scale(int t, std::size_t block) const { return floatAt(t, layout.scales, block); }
-    KVILT_INLINE float scaledSum(int t, std::size_t block) const { return floatAt(t, layout.scaledSums, block); }
+    KVILT_INLINE float scaledSum(int t, std::size_t block, std::size_t half, std::uint32_t group) const
+    {
+        return group == 32 ? floatAt(t, layout.scaledSums, block) : scale(t, block) * float(sum(t, block, half, group));
+    }
     KVILT_INLINE std::int32_t sum(int t, std::size_t block, std::size_t half, std::uint32_t group) const
     {
         return group == 32 ? intAt(t, layout.sums32, block) : intAt(t, layout.sums16, 2 * block + half);
@@ -271,7 +273,7 @@ KVILT_INLINE void quantGroup(const Decoder &decoder, const QuantRows &rows, std:
             dot = isub(dot, iset1(kBias * rows.sum(t, block, half, kFormat.group)));
         sums[t] = fma(toF32(dot), mul(scale, set1(rows.scale(t, block))), sums[t]);
         if constexpr (kFormat.mins)
-            sums[t] = fma(minimum, set1(rows.scaledSum(t, block)), sums[t]);
+            sums[t] = fma(minimum, set1(rows.scaledSum(t, block, half, kFormat.group)), sums[t]);
     }
 }
 

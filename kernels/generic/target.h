@@ -23,3 +23,4 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>

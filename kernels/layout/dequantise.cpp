@@ -38,7 +38,7 @@ void blockToFloats(const PanelFormat &format, const GgufBlock &block, std::uint3
         float scale = d;
         float minimum = dmin;
         if (format.superBlocks) { // only types without minima have signed sub-scales
-            scale = d * (format.mins ? float(block.subScale[group]) : float(std::int8_t(block.subScale[group])));
+            scale = d * (format.mins ? float(block.subScale[group]) : float(std::int8_t(block.subScale[group]))) * format.unit;
             minimum = format.mins ? -(dmin * float(block.subMin[group])) : 0.0f;
         }
         for (std::uint32_t k = first; k < first + format.group; ++k) {

@@ -115,6 +115,44 @@ void readQ6K(Bytes p, GgufBlock &block)
     block.d = half(p + 208);
 }
 
+// 2-bit codes, each 32 bytes hold 128 columns: 32 in each pair of bits.
+void pairs256(Bytes from, std::uint8_t *codes)
+{
+    for (unsigned n = 0; n < 2; ++n)
+        for (unsigned shift = 0; shift < 4; ++shift)
+            for (unsigned i = 0; i < 32; i += 8)
+                putEight(codes + 128 * n + 32 * shift + i, (eightAt(from + 32 * n + i) >> (2 * shift)) & (3 * kEachByte));
+}
+
+// Sixteen 4-bit scales and minima, codes, scale, minimum.
+void readQ2K(Bytes p, GgufBlock &block)
+{
+    for (unsigned group = 0; group < 16; ++group) {
+        block.subScale[group] = p[group] & 15u;
+        block.subMin[group] = std::uint8_t(p[group] >> 4);
+    }
+    pairs256(p + 16, block.codes);
+    block.d = half(p + 80);
+    block.dmin = half(p + 82);
+}
+
+// The third bits (0 means less 4), codes, sixteen 6-bit scales less 32, scale.
+void readQ3K(Bytes p, GgufBlock &block)
+{
+    pairs256(p + 32, block.codes);
+    for (unsigned run = 0; run < 8; ++run)
+        for (unsigned i = 0; i < 32; i += 8) {
+            const std::uint64_t third = ((eightAt(p + i) >> run) & kEachByte) << 2;
+            putEight(block.codes + 32 * run + i, eightAt(block.codes + 32 * run + i) | third);
+        }
+    for (unsigned group = 0; group < 16; ++group) {
+        const unsigned low = (p[96 + group % 8] >> (group / 8 * 4)) & 15u;
+        const unsigned high = (p[104 + group % 4] >> (group / 4 * 2)) & 3u;
+        block.subScale[group] = std::uint8_t((low | high << 4) - 32u);
+    }
+    block.d = half(p + 108);
+}
+
 // f16 scale, the high 2 bits of eight scales, their low 4 bits, nibbles; scales are less 32.
 void readIq4Xs(Bytes p, GgufBlock &block)
 {
@@ -167,7 +205,9 @@ void readGgufBlock(WeightType type, const std::byte *from, GgufBlock &block) noe
     case WeightType::Q4_K: return readQ4K(p, block);
     case WeightType::Q5_K: return readQ5K(p, block);
     case WeightType::Q6_K: return readQ6K(p, block);
-    default: return; // float types have no blocks
+    case WeightType::Q2_K: return readQ2K(p, block);
+    case WeightType::Q3_K: return readQ3K(p, block);
+    default: readCodebookBlock(type, p, block); // float types have no blocks
     }
 }
 

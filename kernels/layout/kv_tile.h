@@ -19,6 +19,13 @@ constexpr std::size_t kvElementBytes(KvElement type) // of the types that are no
     return type == KvElement::f32 ? 4 : type == KvElement::fp8 ? 1 : 2;
 }
 
+// Floats that are turned together before they are quantised: the largest power of two that divides dim, at most 256.
+constexpr std::uint32_t kvRotation(std::uint32_t dim)
+{
+    const std::uint32_t power = dim & (0u - dim);
+    return power < 256 ? power : 256;
+}
+
 // Where head `head`'s tile number `tile` starts in a block side.
 inline std::size_t kvTileOffset(const KvShape &shape, std::uint32_t head, std::uint32_t tile)
 {

@@ -26,14 +26,31 @@ enum class CodeTable : std::uint8_t {
     plain,  // itself, less the offset
     iq4,    // one of sixteen unevenly spaced values (IQ4_NL, IQ4_XS)
     fp4,    // twice an e2m1 float (MXFP4)
+    // Codebook types: bits 0..2 say which of the type's magnitudes, bit 3 the sign.
+    iq2,    // IQ2_XXS, IQ2_XS, IQ2_S
+    iq3,    // IQ3_XXS
+    odd,    // IQ3_S
+    iq1,    // IQ1_S, IQ1_M: eighths; bits 0..2 are -1, 0, 1 and bit 3 says which way all eight are shifted
 };
 
 inline constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 inline constexpr std::int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
+inline constexpr std::int8_t kIq2Values[16] = {8, 25, 43, 0, 0, 0, 0, 0, -8, -25, -43, 0, 0, 0, 0, 0};
+inline constexpr std::int8_t kIq3Values[16] = {4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62};
+inline constexpr std::int8_t kOddValues[16] = {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15};
+inline constexpr std::int8_t kIq1Values[16] = {-7, 1, 9, 0, 0, 0, 0, 0, -9, -1, 7, 0, 0, 0, 0, 0};
+
 constexpr const std::int8_t *tableValues(CodeTable table)
 {
-    return table == CodeTable::iq4 ? kIq4Values : kFp4Values;
+    switch (table) {
+    case CodeTable::iq4: return kIq4Values;
+    case CodeTable::fp4: return kFp4Values;
+    case CodeTable::iq2: return kIq2Values;
+    case CodeTable::iq3: return kIq3Values;
+    case CodeTable::odd: return kOddValues;
+    default: return kIq1Values;
+    }
 }
 
 struct PanelFormat {
@@ -46,7 +63,16 @@ struct PanelFormat {
     std::uint32_t floatBytes = 0; // of an element of a float panel
     CodeTable table = CodeTable::plain;
     bool powerScales = false;     // scales are powers of two and kept as bf16, whose exponent has their range
+    float unit = 1;               // of scales, a power of two
+
+    constexpr bool codebook() const { return table >= CodeTable::iq2; }
 };
+
+// The codebook types: one layout, and one kernel that is told the table and the unit.
+constexpr PanelFormat codebookFormat(CodeTable table, float unit)
+{
+    return {.lowBits = 4, .group = 16, .superBlocks = true, .table = table, .unit = unit};
+}
 
 constexpr PanelFormat panelFormat(WeightType type)
 {
@@ -65,8 +91,27 @@ constexpr PanelFormat panelFormat(WeightType type)
     case WeightType::IQ4_NL: return {.lowBits = 4, .table = CodeTable::iq4};
     case WeightType::IQ4_XS: return {.lowBits = 4, .superBlocks = true, .table = CodeTable::iq4};
     case WeightType::MXFP4: return {.lowBits = 4, .table = CodeTable::fp4, .powerScales = true};
+    case WeightType::Q2_K: return {.lowBits = 4, .group = 16, .mins = true, .superBlocks = true};
+    case WeightType::Q3_K: return {.lowBits = 4, .offset = 4, .group = 16, .superBlocks = true};
+    case WeightType::TQ1_0:
+    case WeightType::TQ2_0: return {.lowBits = 4, .offset = 1, .superBlocks = true};
+    case WeightType::IQ2_XXS:
+    case WeightType::IQ2_XS:
+    case WeightType::IQ2_S: return codebookFormat(CodeTable::iq2, 0.125f);
+    case WeightType::IQ3_XXS: return codebookFormat(CodeTable::iq3, 0.25f);
+    case WeightType::IQ3_S: return codebookFormat(CodeTable::odd, 1.0f);
+    case WeightType::IQ1_S:
+    case WeightType::IQ1_M: return codebookFormat(CodeTable::iq1, 0.125f);
     default: return {};
     }
+}
+
+// Types of one layout share one kernel; the type that it is compiled for.
+constexpr WeightType kernelType(WeightType type)
+{
+    if (panelFormat(type).codebook())
+        return WeightType::IQ2_XS;
+    return type == WeightType::TQ1_0 ? WeightType::TQ2_0 : type;
 }
 
 constexpr std::size_t roundUp64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/reference/reference.h"
 
+#include "kernels/layout/dequantise.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -127,6 +129,20 @@ double weight(WeightType type, const std::byte *row, std::uint32_t k)
     }
 }
 
+std::vector<double> weights(WeightType type, const std::byte *row, std::uint32_t cols)
+{
+    std::vector<double> out(cols);
+    if (!std::isnan(weight(type, row, 0))) {
+        for (std::uint32_t k = 0; k < cols; ++k)
+            out[k] = weight(type, row, k);
+        return out;
+    }
+    std::vector<float> floats(cols);
+    dequantiseGgufRow(type, row, cols, floats.data());
+    std::copy(floats.begin(), floats.end(), out.begin());
+    return out;
+}
+
 std::vector<double> rmsNorm(const std::vector<float> &x, const std::vector<float> &weight, double eps)
 {
     double sum = 0;
@@ -158,6 +174,18 @@ std::vector<double> rope(RopeKind kind, const std::vector<float> &head, std::uin
         out[a] = head[a] * std::cos(angle) - head[b] * std::sin(angle);
         out[b] = head[a] * std::sin(angle) + head[b] * std::cos(angle);
     }
+    return out;
+}
+
+std::vector<double> rotated(const std::vector<double> &head)
+{
+    std::size_t run = 1;
+    while (run < 256 && head.size() % (2 * run) == 0)
+        run *= 2;
+    std::vector<double> out(head.size(), 0.0);
+    for (std::size_t i = 0; i < head.size(); ++i)
+        for (std::size_t j = i / run * run; j < (i / run + 1) * run; ++j)
+            out[i] += (__builtin_popcountll(i % run & j % run) % 2 ? -head[j] : head[j]) / std::sqrt(double(run));
     return out;
 }
 

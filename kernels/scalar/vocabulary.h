@@ -52,6 +52,10 @@ KVILT_INLINE float reduceMax(F32x16 x)
     return x.lane[0];
 }
 
+// Lane i gets lane i ^ kBit, for kBit = 1, 2, 4, 8
+template <int kBit>
+KVILT_INLINE F32x16 swapLanes(F32x16 x) { KVILT_LANES(F32x16, x.lane[i ^ kBit]); }
+
 // --- masks
 KVILT_INLINE Mask laneRange(std::int32_t begin, std::int32_t end) { KVILT_LANES(Mask, i >= begin && i < end); }
 KVILT_INLINE Mask less(F32x16 a, F32x16 b) { KVILT_LANES(Mask, a.lane[i] < b.lane[i]); }

@@ -57,21 +57,25 @@ void putHalf(std::byte *at, float value)
     std::memcpy(at, &half, 2);
 }
 
-// Offsets of the f16 fields of a block.
-std::vector<std::size_t> halfFields(WeightType type)
+} // namespace
+
+std::vector<ScaleField> scaleFields(WeightType type)
 {
     switch (type) {
     case WeightType::Q4_1:
     case WeightType::Q5_1:
     case WeightType::Q4_K:
-    case WeightType::Q5_K: return {0, 2};
-    case WeightType::Q6_K: return {208};
-    case WeightType::MXFP4: return {}; // an exponent byte instead
-    default: return {0};
+    case WeightType::Q5_K: return {{0, 2}, {2, 2}};
+    case WeightType::Q6_K: return {{208, 2}};
+    case WeightType::Q2_K: return {{80, 2}, {82, 2}};
+    case WeightType::Q3_K: return {{108, 2}};
+    case WeightType::TQ1_0: return {{52, 2}};
+    case WeightType::TQ2_0: return {{64, 2}};
+    case WeightType::MXFP4: return {{0, 1}};
+    case WeightType::IQ1_M: return {{55, 1}}; // sign and high exponent bits of the scale
+    default: return {{0, 2}};
     }
 }
-
-} // namespace
 
 std::vector<std::byte> randomWeights(Random &random, WeightType type, std::uint32_t rows, std::uint32_t cols)
 {
@@ -93,11 +97,14 @@ std::vector<std::byte> randomWeights(Random &random, WeightType type, std::uint3
     for (std::byte &byte : bytes)
         byte = std::byte(random() & 255);
     for (std::size_t at = 0; at < bytes.size(); at += typeInfo.blockBytes)
-        for (const std::size_t field : halfFields(type))
-            putHalf(&bytes[at + field], normal(random) / (typeInfo.blockElements == 256 ? 64.0f : 4.0f));
-    if (type == WeightType::MXFP4)
-        for (std::size_t at = 0; at < bytes.size(); at += typeInfo.blockBytes)
-            bytes[at] = std::byte(118 + random() % 8);
+        for (const ScaleField field : scaleFields(type)) {
+            if (field.bytes == 2)
+                putHalf(&bytes[at + field.offset], normal(random) / (typeInfo.blockElements == 256 ? 64.0f : 4.0f));
+            else if (type == WeightType::MXFP4)
+                bytes[at] = std::byte(118 + random() % 8);
+            else
+                bytes[at + field.offset] = (bytes[at + field.offset] & std::byte(0x8f)) | std::byte(0x10);
+        }
     return bytes;
 }
 

@@ -34,6 +34,12 @@ using Random = std::mt19937;
 std::vector<float> randomFloats(Random &random, std::size_t n, float spread = 1.0f);
 float poison(); // a NaN
 
+// The fields of a block that random bits would make infinite or NaN: f16 scales, MXFP4's exponent, IQ1_M's in pieces.
+struct ScaleField {
+    std::size_t offset, bytes;
+};
+std::vector<ScaleField> scaleFields(WeightType type);
+
 // A matrix in GGUF layout: random codes and sub-scales, scales of a sensible size.
 std::vector<std::byte> randomWeights(Random &random, WeightType type, std::uint32_t rows, std::uint32_t cols);
 

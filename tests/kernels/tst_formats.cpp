@@ -7,11 +7,52 @@
 
 #include <QTest>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
 using namespace kvilt::kernels;
 using namespace kvilt::kernels::test;
+
+namespace {
+
+// `blocks` blocks of bytes from splitmix64, then at `scales` (-1: none) two-byte f16 scales between 2^-5 and 2^-4.
+struct GoldenBlocks {
+    std::uint32_t type, blocks;
+    int scales[2];
+    std::uint64_t hash; // FNV-1a over the floats' bits
+};
+constexpr GoldenBlocks kGoldenBlocks[] = {
+#include "tests/kernels/golden_blocks.inc"
+};
+
+std::vector<std::byte> goldenBytes(const GoldenBlocks &golden)
+{
+    std::uint64_t state = golden.type;
+    const auto next = [&state] {
+        std::uint64_t z = (state += 0x9e3779b97f4a7c15);
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+        return z ^ (z >> 31);
+    };
+    const WeightTypeInfo &entry = info(static_cast<WeightType>(golden.type));
+    std::vector<std::byte> bytes(std::size_t(entry.blockBytes) * golden.blocks);
+    for (std::byte &byte : bytes)
+        byte = std::byte(next() >> 56);
+    for (std::size_t at = 0; at < bytes.size(); at += entry.blockBytes) {
+        for (const int scale : golden.scales)
+            if (scale >= 0)
+                bytes[at + std::size_t(scale) + 1] = std::byte(0x28) | (bytes[at + std::size_t(scale) + 1] & std::byte(0x83));
+        if (entry.type == WeightType::MXFP4)
+            bytes[at] = std::byte(110 + std::to_integer<int>(bytes[at]) % 16);
+        if (entry.type == WeightType::IQ1_M)
+            bytes[at + 55] = std::byte(0x20) | (bytes[at + 55] & std::byte(0x8f));
+    }
+    return bytes;
+}
+
+} // namespace
 
 class FormatsTest : public QObject {
     Q_OBJECT
@@ -75,9 +116,29 @@ private slots:
             const auto row = randomWeights(random, entry.type, 1, cols);
             std::vector<float> out(cols);
             availableKernels()[0]->dequantiseRow(entry.type, row.data(), cols, out.data());
+            const auto want = reference::weights(entry.type, row.data(), cols);
             for (std::uint32_t k = 0; k < cols; ++k)
-                QVERIFY2(std::fabs(out[k] - reference::weight(entry.type, row.data(), k)) < 1e-6, entry.name);
+                QVERIFY2(std::fabs(out[k] - want[k]) < 1e-6, entry.name);
         }
+    }
+
+    // The floats of fixed blocks, bit for bit as the `gguf` Python package gives them.
+    void dequantisesAsTheReferenceImplementation()
+    {
+        std::size_t checked = 0;
+        for (const GoldenBlocks &golden : kGoldenBlocks) {
+            const auto type = static_cast<WeightType>(golden.type);
+            const auto bytes = goldenBytes(golden);
+            const auto cols = std::uint32_t(bytes.size() / info(type).blockBytes * info(type).blockElements);
+            std::vector<float> out(cols);
+            availableKernels()[0]->dequantiseRow(type, bytes.data(), cols, out.data());
+            std::uint64_t hash = 0xcbf29ce484222325;
+            for (const float value : out)
+                hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3;
+            QVERIFY2(hash == golden.hash, info(type).name);
+            ++checked;
+        }
+        QCOMPARE(checked, weightTypes().size() - 2); // F32 and F16 need none
     }
 
     void packingKeepsEveryWeight()
@@ -87,7 +148,8 @@ private slots:
             const std::uint32_t cols = 256 * 3, rows = 37;
             const auto weights = randomWeights(random, entry.type, rows, cols);
             const Packed packed = pack(entry.type, rows, cols, weights);
-            QVERIFY2(packed.bytes.size() < weights.size() * 48 / 37 * 1.07 + 4096, entry.name);
+            const double bits = std::max(8.0 * entry.blockBytes / entry.blockElements, 4.5); // nothing is packed below 4 bits
+            QVERIFY2(double(packed.bytes.size()) < 48 * cols * bits / 8 * 1.07 + 4096, entry.name);
             for (std::uint32_t row = 0; row < rows; ++row) {
                 std::vector<float> fromPacked(cols), fromFile(cols);
                 availableKernels()[0]->dequantisePackedRow(packed.matrix, row, fromPacked.data());

@@ -32,10 +32,11 @@ std::vector<double> expected(WeightType type, const Shape &shape, std::uint32_t 
 {
     const bool quantised = activationFormat(type) == ActivationFormat::int8;
     const ActivationLayout layout(cols);
-    std::vector<double> out;
-    for (std::uint32_t t = 0; t < shape.tokens; ++t) {
-        const std::byte *row = rows.data() + t * layout.total;
-        for (std::uint32_t r = 0; r < shape.rows; ++r) {
+    std::vector<double> out(std::size_t(shape.tokens) * shape.rows);
+    for (std::uint32_t r = 0; r < shape.rows; ++r) {
+        const auto weightRow = reference::weights(type, weights.data() + r * rowBytes(type, cols), cols);
+        for (std::uint32_t t = 0; t < shape.tokens; ++t) {
+            const std::byte *row = rows.data() + t * layout.total;
             double sum = 0;
             for (std::uint32_t k = 0; k < cols; ++k) {
                 double value = x[t * std::size_t(cols) + k];
@@ -44,9 +45,9 @@ std::vector<double> expected(WeightType type, const Shape &shape, std::uint32_t 
                     std::memcpy(&scale, row + layout.scales + k / 32 * 4, 4);
                     value = double(scale) * static_cast<std::int8_t>(row[layout.quants + k]);
                 }
-                sum += value * reference::weight(type, weights.data() + r * rowBytes(type, cols), k);
+                sum += value * weightRow[k];
             }
-            out.push_back(sum);
+            out[std::size_t(t) * shape.rows + r] = sum;
         }
     }
     return out;
@@ -90,14 +91,10 @@ private slots:
             for (const int code : {0x00, 0xff, 0x80, 0x7f}) {
                 std::vector<std::byte> weights(rowBytes(entry.type, cols) * 16, std::byte(code));
                 Random random(2);
-                const auto scales = randomWeights(random, entry.type, 16, cols); // f16 fields from here
-                for (std::size_t at = 0; at < weights.size(); at += entry.blockBytes) {
-                    const std::size_t field = entry.type == WeightType::Q6_K ? 208 : 0;
-                    std::memcpy(&weights[at + field], &scales[at + field], entry.type == WeightType::MXFP4 ? 1 : 2);
-                    if (entry.type == WeightType::Q4_1 || entry.type == WeightType::Q5_1 || entry.type == WeightType::Q4_K ||
-                        entry.type == WeightType::Q5_K)
-                        std::memcpy(&weights[at + 2], &scales[at + 2], 2);
-                }
+                const auto scales = randomWeights(random, entry.type, 16, cols); // scale fields from here
+                for (std::size_t at = 0; at < weights.size(); at += entry.blockBytes)
+                    for (const ScaleField field : scaleFields(entry.type))
+                        std::memcpy(&weights[at + field.offset], &scales[at + field.offset], field.bytes);
                 for (const float sign : {1.0f, -1.0f}) {
                     const std::vector<float> x(std::size_t(cols) * 5, sign); // all quants are +-127
                     const Packed packed = pack(entry.type, 16, cols, weights);

@@ -3,6 +3,7 @@
 
 #include "kernels/reference/reference.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -31,10 +32,10 @@ Matrix matrixOf(const model::Model &model, const gguf::TensorInfo &tensor)
     Matrix out{tensor.dims[1], tensor.dims[0], Vector(tensor.elements())};
     const auto type = static_cast<kernels::WeightType>(tensor.type);
     const std::byte *data = model.bytes(tensor).data();
-    for (std::size_t r = 0; r < out.rows; ++r)
-        for (std::size_t c = 0; c < out.cols; ++c)
-            out.values[r * out.cols + c] =
-                reference::weight(type, data + r * kernels::rowBytes(type, out.cols), static_cast<std::uint32_t>(c));
+    for (std::size_t r = 0; r < out.rows; ++r) {
+        const auto row = reference::weights(type, data + r * kernels::rowBytes(type, out.cols), static_cast<std::uint32_t>(out.cols));
+        std::copy(row.begin(), row.end(), out.values.begin() + static_cast<std::ptrdiff_t>(r * out.cols));
+    }
     return out;
 }
 

@@ -58,17 +58,43 @@ void putHalf(std::byte *at, float value)
 // Where a type keeps its float16 scales and how large its integers get: random bytes elsewhere make valid blocks.
 struct BlockRecipe {
     TensorType type;
-    int scaleAt;        // byte offset of the main scale
+    int scaleAt;        // byte offset of the main scale; kExponent, kInPieces: see putScale()
     int minimumAt;      // of the minimum or offset, -1: none
     float spread;       // standard deviation of the weights when the scale is 1
     float minimumRatio; // the minimum, in scales
 };
+constexpr int kExponent = -1; // MXFP4: the first byte is the scale's exponent
+constexpr int kInPieces = -2; // IQ1_M: four bits of the scale in each of four words at byte 48
 constexpr BlockRecipe kRecipes[] = {
     {TensorType::q4_0, 0, -1, 4.6f, 0},      {TensorType::q4_1, 0, 2, 4.6f, -7.5f},
     {TensorType::q5_0, 0, -1, 9.2f, 0},      {TensorType::q5_1, 0, 2, 9.2f, -15.5f},
     {TensorType::q8_0, 0, -1, 74.f, 0},      {TensorType::q4_k, 0, 2, 240.f, 7.5f},
     {TensorType::q5_k, 0, 2, 480.f, 15.5f},  {TensorType::q6_k, 208, -1, 1360.f, 0},
+    {TensorType::q2_k, 80, 82, 13.9f, 1.5f}, {TensorType::q3_k, 108, -1, 43.f, 0},
+    {TensorType::tq1_0, 52, -1, 0.82f, 0},   {TensorType::tq2_0, 64, -1, 0.82f, 0},
+    {TensorType::iq2_xxs, 0, -1, 53.f, 0},   {TensorType::iq2_xs, 0, -1, 56.f, 0},
+    {TensorType::iq2_s, 0, -1, 56.f, 0},     {TensorType::iq3_xxs, 0, -1, 142.f, 0},
+    {TensorType::iq3_s, 0, -1, 140.f, 0},    {TensorType::iq1_s, 0, -1, 7.2f, 0},
+    {TensorType::iq4_nl, 0, -1, 67.f, 0},    {TensorType::iq4_xs, 0, -1, 1250.f, 0},
+    {TensorType::iq1_m, kInPieces, -1, 7.2f, 0}, {TensorType::mxfp4, kExponent, -1, 2.9f, 0},
 };
+
+void putScale(const BlockRecipe &recipe, std::byte *block, float scale)
+{
+    if (recipe.scaleAt == kExponent) {
+        block[0] = static_cast<std::byte>(127 + std::ilogb(scale));
+    } else if (recipe.scaleAt == kInPieces) {
+        for (unsigned i = 0; i < 4; ++i)
+            block[49 + 2 * i] = (block[49 + 2 * i] & std::byte(15)) | static_cast<std::byte>((halfFromFloat(scale) >> (4 * i) & 15) << 4);
+    } else {
+        putHalf(block + recipe.scaleAt, scale);
+    }
+    if (recipe.minimumAt >= 0)
+        putHalf(block + recipe.minimumAt, scale * recipe.minimumRatio);
+    if (recipe.type == TensorType::tq2_0) // the digit 3 does not occur
+        for (int i = 0; i < 64; ++i)
+            block[i] &= ~(block[i] >> 1 & std::byte(0x55));
+}
 
 std::vector<std::byte> randomFloats(TensorType type, std::uint64_t elements, float deviation, Random &random)
 {
@@ -220,9 +246,7 @@ std::vector<std::byte> randomWeights(TensorType type, std::uint64_t elements, fl
         for (std::uint32_t i = 0; i < block.blockBytes; ++i)
             out[at + i] = static_cast<std::byte>(random.next() >> 33);
         const float scale = deviation / recipe->spread * random.uniform(0.7f, 1.3f);
-        putHalf(&out[at + static_cast<std::size_t>(recipe->scaleAt)], scale);
-        if (recipe->minimumAt >= 0)
-            putHalf(&out[at + static_cast<std::size_t>(recipe->minimumAt)], scale * recipe->minimumRatio);
+        putScale(*recipe, &out[at], scale);
     }
     return out;
 }

@@ -49,12 +49,15 @@ private slots:
                 QTest::addRow("%s %s f32", architecture, gguf::toString(type).data())
                     << architecture << quint32(type) << int(api::KvType::f32) << 2e-5;
             // Activations in 8 bits.
-            for (const auto type : {q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k})
+            for (const auto type : {q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s,
+                                    iq3_xxs, iq3_s, iq4_nl, iq4_xs, tq1_0, tq2_0, mxfp4})
                 QTest::addRow("%s %s f32", architecture, gguf::toString(type).data())
                     << architecture << quint32(type) << int(api::KvType::f32) << 0.03;
             QTest::addRow("%s F32 f16", architecture) << architecture << quint32(f32) << int(api::KvType::f16) << 2e-3;
             QTest::addRow("%s F32 bf16", architecture) << architecture << quint32(f32) << int(api::KvType::bf16) << 1e-2;
             QTest::addRow("%s F32 q8", architecture) << architecture << quint32(f32) << int(api::KvType::q8) << 2e-2;
+            QTest::addRow("%s F32 q4", architecture) << architecture << quint32(f32) << int(api::KvType::q4) << 0.2;
+            QTest::addRow("%s F32 fp8", architecture) << architecture << quint32(f32) << int(api::KvType::fp8) << 0.1;
         }
     }
     void followsTheReference()

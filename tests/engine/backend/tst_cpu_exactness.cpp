@@ -140,7 +140,7 @@ private slots:
     void storedKvContinuesInAFreshProgram_data()
     {
         QTest::addColumn<int>("type");
-        for (const auto type : {api::KvType::f32, api::KvType::f16, api::KvType::bf16, api::KvType::q8})
+        for (const auto type : {api::KvType::f32, api::KvType::f16, api::KvType::bf16, api::KvType::q8, api::KvType::q4, api::KvType::fp8})
             QTest::addRow("%s", api::toString(type).data()) << int(type);
     }
     void storedKvContinuesInAFreshProgram()

@@ -66,7 +66,7 @@ private slots:
         add("llama", q4_1, api::KvType::f16, 0xd700f446430a06b9ull);
         add("llama", f32, api::KvType::f32, 0x4950819b3b5bebf6ull);
         add("gemma3", q5_0, api::KvType::f16, 0xf668df9dd7155497ull);
-        add("gemma3", q6_k, api::KvType::q8, 0xfcd9d8c6f269006eull);
+        add("gemma3", q6_k, api::KvType::q8, 0x44287f8961966739ull);
     }
     void pinsTheArithmetic()
     {
@@ -87,7 +87,7 @@ private slots:
             ProgramRunner runner(model, run);
             auto sequence = runner.newSequence();
             const auto logits = runner.append(sequence, tokens, 96);
-            QCOMPARE(runner.program().numerics(), std::string("cpu:1"));
+            QCOMPARE(runner.program().numerics(), std::string("cpu:2"));
             const quint64 got = fnv1a(runner.exportKv(sequence), fnv1a(std::as_bytes(std::span(logits))));
             QVERIFY2(got == hash, qPrintable(QString("%1: 0x%2").arg(table->name).arg(got, 16, 16, QChar('0'))));
         }

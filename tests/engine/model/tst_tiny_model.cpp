@@ -28,7 +28,8 @@ private slots:
         QTest::addColumn<quint32>("type");
         using enum gguf::TensorType;
         for (const char *architecture : {"llama", "gemma3"})
-            for (const auto type : {f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k})
+            for (const auto type : {f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq1_s,
+                                    iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, iq4_nl, iq4_xs, tq1_0, tq2_0, mxfp4})
                 QTest::addRow("%s %s", architecture, gguf::toString(type).data())
                     << architecture << static_cast<quint32>(type);
     }
