@@ -1,19 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/cli/cli.h"
+#include "engine/support/version.h"
+
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <iostream>
+#include <utility>
 
 namespace kvilt::cli {
 
-CLI::App *Cli::add(const std::string &name, const std::string &help, std::function<Result<void>()> action)
+Cli::Cli() : m_app(std::make_unique<CLI::App>("Kvilt's engine without a window", "kvilt-cli"))
 {
-    CLI::App *command = app.add_subcommand(name, help);
-    command->add_flag("--json", json, "Print JSON");
-    command->add_option("--profile", profile, "Folder of sessions and KV (default: the user's XDG directories)");
-    if (action)
-        command->callback([this, action] { run = action; });
+    m_app->set_version_flag("--version", "kvilt-cli " + std::string(version()));
+    m_app->require_subcommand(1);
+}
+
+Cli::~Cli() = default;
+
+Command Cli::add(const std::string &name, const std::string &help, std::function<Result<void>()> action)
+{
+    Command root(m_app.get());
+    return addTo(root, name, help, std::move(action));
+}
+
+Command Cli::addTo(Command &parent, const std::string &name, const std::string &help,
+                   std::function<Result<void>()> action)
+{
+    Command command = parent.subcommand(name, help);
+    command.flag("--json", json, "Print JSON");
+    command.option("--profile", profile, "Folder of sessions and KV (default: the user's XDG directories)");
+    command.onChosen([this, action = std::move(action)] { run = action; });
     return command;
+}
+
+Command Cli::addFamily(const std::string &name, const std::string &help)
+{
+    Command family = Command(m_app.get()).subcommand(name, help);
+    family.needSubcommand();
+    return family;
+}
+
+std::optional<int> Cli::parse(int argc, char **argv)
+{
+    try {
+        m_app->parse(argc, argv);
+    } catch (const CLI::Success &success) { // --help, --version
+        return m_app->exit(success);
+    } catch (const CLI::ParseError &error) {
+        note(error.what());
+        return 2;
+    }
+    return std::nullopt;
 }
 
 void printJson(const nlohmann::json &document)

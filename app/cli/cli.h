@@ -1,26 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "app/cli/command.h"
 #include "engine/support/error.h"
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 
 // kvilt-cli: the engine without a window. Each file of commands/ adds one command; main.cpp runs the chosen one.
 // Results go to standard output, everything else to standard error.
 namespace kvilt::cli {
 
-struct Cli {
-    CLI::App app{"Kvilt's engine without a window", "kvilt-cli"};
+class Cli {
+public:
+    Cli();
+    ~Cli();
+    Cli(const Cli &) = delete;
+
     bool json = false;
     std::string profile;                       // folder; empty: the user's XDG directories
     std::function<Result<void>()> run;         // of the chosen command
 
-    // A subcommand with the options that every command has.
-    CLI::App *add(const std::string &name, const std::string &help, std::function<Result<void>()> action);
+    // A command with the options that every command has.
+    Command add(const std::string &name, const std::string &help, std::function<Result<void>()> action);
+    // The same below a command.
+    Command addTo(Command &parent, const std::string &name, const std::string &help,
+                  std::function<Result<void>()> action);
+    // A command that only holds others.
+    Command addFamily(const std::string &name, const std::string &help);
+
+    // Reads the command line and sets `run`. An exit code: nothing is to be run, --help or a complaint is written.
+    std::optional<int> parse(int argc, char **argv);
+
+private:
+    std::unique_ptr<CLI::App> m_app;
 };
 
 void printJson(const nlohmann::json &document); // one line; invalid UTF-8 becomes U+FFFD

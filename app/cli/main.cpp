@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/cli/cli.h"
-#include "engine/support/version.h"
 
 #include <cstdio>
 #include <new>
+#include <optional>
 
 namespace {
 
@@ -32,17 +32,9 @@ int runChosen(Cli &cli)
 int main(int argc, char **argv)
 {
     Cli cli;
-    cli.app.set_version_flag("--version", std::string("kvilt-cli ") + std::string(kvilt::version()));
-    cli.app.require_subcommand(1);
     addCommands(cli);
-    try {
-        cli.app.parse(argc, argv);
-    } catch (const CLI::Success &success) { // --help, --version
-        return cli.app.exit(success);
-    } catch (const CLI::ParseError &error) {
-        kvilt::cli::note(error.what());
-        return 2;
-    }
+    if (const std::optional<int> code = cli.parse(argc, argv))
+        return *code;
     // The libraries under us may throw when memory runs out: a fault, not an abort.
     try {
         return runChosen(cli);

@@ -19,20 +19,20 @@ Result<void> inRange(const char *option, std::int64_t value, std::int64_t low, s
 
 } // namespace
 
-void ModelOptions::addTo(CLI::App &command, bool required)
+void ModelOptions::addTo(Command &command, bool required)
 {
-    CLI::Option *file = command.add_option("model", model, "GGUF file");
+    Option file = command.option("model", model, "GGUF file");
     if (required)
-        file->required();
-    command.add_option("--backend", backend, "cpu, cuda or auto")->capture_default_str();
-    command.add_option("--threads", threads, "Threads that compute (default: one a core)");
-    command.add_option("--kv-type", kvType, "f16, bf16, f32, q8, q4, fp8; or k=q8,v=q4")->capture_default_str();
-    command.add_option("--block-size", blockSize, "Tokens a block: 16, 32, ... 512")->capture_default_str();
-    command.add_option("--kv-blocks", kvBlocks, "Blocks of the pool");
-    command.add_option("--kv-memory", kvMemory, "Memory of the pool, such as 2GiB");
-    command.add_option("--policy", policy, "Eviction policy: lru, fifo, lfu")->capture_default_str();
-    command.add_option("--ctx-size", context, "Context length (default: the model's)");
-    command.add_flag("--no-cache", noCache, "Use and store no cached KV at all");
+        file.required();
+    command.option("--backend", backend, "cpu, cuda or auto").showDefault();
+    command.option("--threads", threads, "Threads that compute (default: one a core)");
+    command.option("--kv-type", kvType, "f16, bf16, f32, q8, q4, fp8; or k=q8,v=q4").showDefault();
+    command.option("--block-size", blockSize, "Tokens a block: 16, 32, ... 512").showDefault();
+    command.option("--kv-blocks", kvBlocks, "Blocks of the pool");
+    command.option("--kv-memory", kvMemory, "Memory of the pool, such as 2GiB");
+    command.option("--policy", policy, "Eviction policy: lru, fifo, lfu").showDefault();
+    command.option("--ctx-size", context, "Context length (default: the model's)");
+    command.flag("--no-cache", noCache, "Use and store no cached KV at all");
 }
 
 Result<api::EngineSettings> ModelOptions::resolve() const
@@ -63,23 +63,22 @@ Result<api::EngineSettings> ModelOptions::resolve() const
     return settings;
 }
 
-void SamplingOptions::addTo(CLI::App &command)
+void SamplingOptions::addTo(Command &command)
 {
-    command.add_option("--max-tokens", maxTokens, "Tokens to make at most")->capture_default_str();
-    command.add_option("--temp", settings.temperature, "Temperature; 0: greedy")->capture_default_str();
-    command.add_option("--top-k", topK, "Only the K most probable tokens; 0: off");
-    command.add_option("--top-p", settings.topP, "Only the most probable tokens that reach P; 1: off");
-    command.add_option("--min-p", settings.minP, "Only tokens with at least P times the best probability; 0: off");
-    command.add_option("--repeat-penalty", settings.repeatPenalty, "1: off");
-    command.add_option("--presence-penalty", settings.presencePenalty, "0: off");
-    command.add_option("--frequency-penalty", settings.frequencyPenalty, "0: off");
-    command.add_option("--penalty-window", penaltyWindow, "Tokens that the penalties look back")->capture_default_str();
-    command.add_option("--seed", seed, "Seed of the draw")->capture_default_str();
+    command.option("--max-tokens", maxTokens, "Tokens to make at most").showDefault();
+    command.option("--temp", settings.temperature, "Temperature; 0: greedy").showDefault();
+    command.option("--top-k", topK, "Only the K most probable tokens; 0: off");
+    command.option("--top-p", settings.topP, "Only the most probable tokens that reach P; 1: off");
+    command.option("--min-p", settings.minP, "Only tokens with at least P times the best probability; 0: off");
+    command.option("--repeat-penalty", settings.repeatPenalty, "1: off");
+    command.option("--presence-penalty", settings.presencePenalty, "0: off");
+    command.option("--frequency-penalty", settings.frequencyPenalty, "0: off");
+    command.option("--penalty-window", penaltyWindow, "Tokens that the penalties look back").showDefault();
+    command.option("--seed", seed, "Seed of the draw").showDefault();
     // One value an occurrence: a stop string may look like anything, and what follows may be the model.
-    command.add_option("--stop", settings.stop, "Ends the reply before this text (repeatable)")
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    command.add_flag("--ignore-eos", settings.ignoreEos, "Go on after an end token");
+    command.option("--stop", settings.stop, "Ends the reply before this text (repeatable)")
+        .repeatable();
+    command.flag("--ignore-eos", settings.ignoreEos, "Go on after an end token");
 }
 
 Result<api::SamplingSettings> SamplingOptions::resolve() const

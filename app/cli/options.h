@@ -25,7 +25,7 @@ struct ModelOptions {
     bool noCache = false;
 
     // `model`: the positional argument is required.
-    void addTo(CLI::App &command, bool required = true);
+    void addTo(Command &command, bool required = true);
     Result<api::EngineSettings> resolve() const;
 };
 
@@ -33,7 +33,7 @@ struct SamplingOptions {
     api::SamplingSettings settings;
     std::int64_t maxTokens = 512, topK = 0, penaltyWindow = 64, seed = 0;
 
-    void addTo(CLI::App &command);
+    void addTo(Command &command);
     Result<api::SamplingSettings> resolve() const;
 };
 

@@ -17,7 +17,7 @@ constexpr std::uint64_t kMaxAlignment = 65536;
 constexpr std::uint64_t kMinEntryBytes = 8 + 1 + 4 + 1;
 constexpr std::uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
 
-std::string quoted(std::string_view text)
+std::string inQuotes(std::string_view text)
 {
     return "'" + printable(text) + "'";
 }
@@ -115,7 +115,7 @@ Result<void> Parser::readMetadata()
     const auto twice = std::adjacent_find(all.begin(), all.end(),
                                           [](const Metadata &a, const Metadata &b) { return a.key == b.key; });
     if (twice != all.end())
-        return bad("the key " + quoted(twice->key) + " stands in it twice.");
+        return bad("the key " + inQuotes(twice->key) + " stands in it twice.");
     return {};
 }
 
@@ -129,9 +129,9 @@ Result<Metadata> Parser::readEntry(std::uint64_t index)
         return bad("the key of metadata entry " + std::to_string(index) + " has " + std::to_string(entry.key.size()) +
                    " bytes; 1 to " + std::to_string(kMaxName) + " are allowed.");
     if (!m_cursor.read(type))
-        return bad("the value of " + quoted(entry.key) + " runs past the end of the file.");
+        return bad("the value of " + inQuotes(entry.key) + " runs past the end of the file.");
     if (type >= kValueTypes)
-        return bad("the value of " + quoted(entry.key) + " has the unknown type " + std::to_string(type) + ".");
+        return bad("the value of " + inQuotes(entry.key) + " has the unknown type " + std::to_string(type) + ".");
     entry.type = entry.element = static_cast<ValueType>(type);
     bool fits = false;
     if (entry.type == ValueType::array) {
@@ -145,22 +145,22 @@ Result<Metadata> Parser::readEntry(std::uint64_t index)
         fits = m_cursor.take(elementBytes(entry.type), entry.data);
     }
     if (!fits)
-        return bad("the value of " + quoted(entry.key) + " runs past the end of the file.");
+        return bad("the value of " + inQuotes(entry.key) + " runs past the end of the file.");
     return entry;
 }
 
 Result<void> Parser::readArray(Metadata &entry)
 {
     std::uint32_t element = 0;
-    const auto cut = [&] { return bad("the array " + quoted(entry.key) + " runs past the end of the file."); };
+    const auto cut = [&] { return bad("the array " + inQuotes(entry.key) + " runs past the end of the file."); };
     if (!m_cursor.read(element) || !m_cursor.read(entry.count))
         return cut();
     if (element >= kValueTypes)
-        return bad("the array " + quoted(entry.key) + " has elements of the unknown type " + std::to_string(element) +
+        return bad("the array " + inQuotes(entry.key) + " has elements of the unknown type " + std::to_string(element) +
                    ".");
     entry.element = static_cast<ValueType>(element);
     if (entry.element == ValueType::array)
-        return bad("the array " + quoted(entry.key) + " holds arrays, which no model needs.");
+        return bad("the array " + inQuotes(entry.key) + " holds arrays, which no model needs.");
     if (entry.element != ValueType::string) {
         const auto bytes = checkedMul<std::uint64_t>(entry.count, elementBytes(entry.element));
         return bytes && m_cursor.take(*bytes, entry.data) ? Result<void>() : Result<void>(cut());
@@ -203,7 +203,7 @@ Result<TensorInfo> Parser::readTensor(std::uint64_t index)
         return bad("the name of tensor " + std::to_string(index) + " has " + std::to_string(tensor.name.size()) +
                    " bytes; 1 to " + std::to_string(kMaxName) + " are allowed.");
     if (tensor.dimensions < 1 || tensor.dimensions > 4)
-        return bad("tensor " + quoted(tensor.name) + " has " + std::to_string(tensor.dimensions) +
+        return bad("tensor " + inQuotes(tensor.name) + " has " + std::to_string(tensor.dimensions) +
                    " dimensions; 1 to 4 are allowed.");
     for (std::uint32_t d = 0; d < tensor.dimensions; ++d)
         if (!m_cursor.read(tensor.dims[d]))
@@ -213,7 +213,7 @@ Result<TensorInfo> Parser::readTensor(std::uint64_t index)
         return cut();
     const TensorTypeInfo *known = findTensorType(type);
     if (!known)
-        return bad("tensor " + quoted(tensor.name) + " has the unknown type " + std::to_string(type) + ".");
+        return bad("tensor " + inQuotes(tensor.name) + " has the unknown type " + std::to_string(type) + ".");
     tensor.type = known->type;
     KVILT_TRY_VOID(checkRows(tensor));
     return tensor;
@@ -226,15 +226,15 @@ Result<void> Parser::checkRows(TensorInfo &tensor) const
     for (const std::uint64_t dim : tensor.dims) {
         const auto product = checkedMul(elements, dim);
         if (dim == 0 || !product)
-            return bad("tensor " + quoted(tensor.name) + " has " + (dim == 0 ? "a dimension of zero." : "a size that overflows."));
+            return bad("tensor " + inQuotes(tensor.name) + " has " + (dim == 0 ? "a dimension of zero." : "a size that overflows."));
         elements = *product;
     }
     if (tensor.dims[0] % type.blockSize != 0)
-        return bad("tensor " + quoted(tensor.name) + " has rows of " + std::to_string(tensor.dims[0]) + " elements, which " +
+        return bad("tensor " + inQuotes(tensor.name) + " has rows of " + std::to_string(tensor.dims[0]) + " elements, which " +
                    std::string(type.name) + " cannot store: blocks have " + std::to_string(type.blockSize) + ".");
     const auto bytes = checkedMul<std::uint64_t>(elements / type.blockSize, type.blockBytes);
     if (!bytes)
-        return bad("tensor " + quoted(tensor.name) + " has a size that overflows.");
+        return bad("tensor " + inQuotes(tensor.name) + " has a size that overflows.");
     tensor.bytes = *bytes;
     return {};
 }
@@ -245,12 +245,12 @@ Result<void> Parser::placeTensors()
     m_file->m_dataOffset = begin.value_or(m_cursor.position());
     for (TensorInfo &tensor : m_file->m_tensors) {
         if (tensor.offset % m_alignment != 0)
-            return bad("the data of tensor " + quoted(tensor.name) + " is not aligned to " +
+            return bad("the data of tensor " + inQuotes(tensor.name) + " is not aligned to " +
                        std::to_string(m_alignment) + " bytes.");
         const auto start = checkedAdd(m_file->m_dataOffset, tensor.offset);
         const auto end = start ? checkedAdd(*start, tensor.bytes) : std::nullopt;
         if (!end || *end > m_file->m_bytes.size())
-            return bad("the data of tensor " + quoted(tensor.name) +
+            return bad("the data of tensor " + inQuotes(tensor.name) +
                        " runs past the end of the file; it is damaged or its download is incomplete.");
         tensor.offset = *start;
     }
@@ -266,7 +266,7 @@ Result<void> Parser::checkNames()
     std::sort(order.begin(), order.end(), [&](auto a, auto b) { return tensors[a].name < tensors[b].name; });
     for (std::size_t i = 1; i < order.size(); ++i)
         if (tensors[order[i]].name == tensors[order[i - 1]].name)
-            return bad("tensor " + quoted(tensors[order[i]].name) + " stands in it twice.");
+            return bad("tensor " + inQuotes(tensors[order[i]].name) + " stands in it twice.");
     return {};
 }
 
@@ -280,7 +280,7 @@ Result<void> Parser::checkOverlap() const
         const TensorInfo &before = tensors[order[i - 1]];
         const TensorInfo &after = tensors[order[i]];
         if (before.offset + before.bytes > after.offset)
-            return bad("the tensors " + quoted(before.name) + " and " + quoted(after.name) + " overlap.");
+            return bad("the tensors " + inQuotes(before.name) + " and " + inQuotes(after.name) + " overlap.");
     }
     return {};
 }

@@ -314,18 +314,18 @@ Result<void> bench(const Cli &cli, const BenchOptions &options)
 void addBench(Cli &cli)
 {
     auto options = std::make_shared<BenchOptions>();
-    CLI::App *command = cli.add("bench", "Tokens a second, as a share of what the machine can do",
+    Command command = cli.add("bench", "Tokens a second, as a share of what the machine can do",
                                 [&cli, options] { return bench(cli, *options); });
-    options->model.addTo(*command);
-    command->add_option("-p", options->prompts, "Prompt tokens, a list")->capture_default_str();
-    command->add_option("-n", options->generates, "Tokens to make, a list")->capture_default_str();
-    command->add_option("-d", options->depths, "Tokens that stand before, a list")->capture_default_str();
-    command->add_option("-b", options->batches, "Sequences at once, a list")->capture_default_str();
-    command->add_option("-r", options->repetitions, "Repetitions")->capture_default_str();
-    command->add_flag("--restore", options->restore, "Also: reading stored KV back, against computing it");
-    command->add_flag("--contiguous", options->contiguous, "Blocks of a sequence side by side: what paging costs");
-    command->add_option("--report", options->report, "Write the table to this Markdown file");
-    command->add_option("--baseline", options->baseline, "llama-bench to run in turns with ours");
+    options->model.addTo(command);
+    command.option("-p", options->prompts, "Prompt tokens, a list").showDefault();
+    command.option("-n", options->generates, "Tokens to make, a list").showDefault();
+    command.option("-d", options->depths, "Tokens that stand before, a list").showDefault();
+    command.option("-b", options->batches, "Sequences at once, a list").showDefault();
+    command.option("-r", options->repetitions, "Repetitions").showDefault();
+    command.flag("--restore", options->restore, "Also: reading stored KV back, against computing it");
+    command.flag("--contiguous", options->contiguous, "Blocks of a sequence side by side: what paging costs");
+    command.option("--report", options->report, "Write the table to this Markdown file");
+    command.option("--baseline", options->baseline, "llama-bench to run in turns with ours");
 }
 
 } // namespace kvilt::cli

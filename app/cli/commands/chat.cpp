@@ -124,11 +124,11 @@ void addChat(Cli &cli)
     options->sampling.settings.minP = 0.05;
     options->sampling.settings.repeatPenalty = 1.1;
     options->sampling.topK = 40;
-    CLI::App *command = cli.add("chat", "Talk with a model in the terminal", [&cli, options] { return chat(cli, *options); });
-    options->model.addTo(*command, false);
-    options->sampling.addTo(*command);
-    command->add_option("--session", options->session, "Go on with this stored session (made if new)");
-    command->add_option("--system", options->system, "System prompt of a new session");
+    Command command = cli.add("chat", "Talk with a model in the terminal", [&cli, options] { return chat(cli, *options); });
+    options->model.addTo(command, false);
+    options->sampling.addTo(command);
+    command.option("--session", options->session, "Go on with this stored session (made if new)");
+    command.option("--system", options->system, "System prompt of a new session");
 }
 
 } // namespace kvilt::cli

@@ -45,15 +45,12 @@ Result<void> exportEvents(const Cli &cli, const EventsOptions &options)
 void addEvents(Cli &cli)
 {
     auto options = std::make_shared<EventsOptions>();
-    CLI::App *events = cli.app.add_subcommand("events", "What the cache did");
-    events->require_subcommand(1);
-    CLI::App *command = events->add_subcommand("export", "Write every recorded cache event to a file");
-    command->add_flag("--json", cli.json, "Print JSON");
-    command->add_option("--profile", cli.profile, "Folder of sessions and KV");
-    command->add_option("file", options->file, "File to write")->required();
-    command->add_option("--session", options->session, "Only events of this session's turns");
-    command->add_option("--format", options->format, "json, jsonl, perfetto or sqlite")->capture_default_str();
-    command->callback([&cli, options] { cli.run = [&cli, options] { return exportEvents(cli, *options); }; });
+    Command events = cli.addFamily("events", "What the cache did");
+    Command command = cli.addTo(events, "export", "Write every recorded cache event to a file",
+                                [&cli, options] { return exportEvents(cli, *options); });
+    command.option("file", options->file, "File to write").required();
+    command.option("--session", options->session, "Only events of this session's turns");
+    command.option("--format", options->format, "json, jsonl, perfetto or sqlite").showDefault();
 }
 
 } // namespace kvilt::cli

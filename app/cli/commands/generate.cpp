@@ -199,17 +199,16 @@ Result<void> generate(const Cli &cli, const GenerateOptions &options)
 void addGenerate(Cli &cli)
 {
     auto options = std::make_shared<GenerateOptions>();
-    CLI::App *command = cli.add("generate", "Complete a prompt or answer messages",
+    Command command = cli.add("generate", "Complete a prompt or answer messages",
                                 [&cli, options] { return generate(cli, *options); });
-    options->model.addTo(*command);
-    options->sampling.addTo(*command);
-    CLI::Option_group *input = command->add_option_group("input");
-    input->add_option("--prompt-file", options->promptFile, "Text, taken byte for byte; -: standard input");
-    input->add_option("--messages", options->messages, "JSON array of OpenAI messages");
-    input->add_option("--tokens-file", options->tokensFile, "JSON array of ids, taken as given");
-    input->require_option(1);
-    command->add_option("--logprobs", options->logprobs, "The K most probable tokens for each token made");
-    command->add_option("--session", options->session, "Go on with this stored session (made if new)");
+    options->model.addTo(command);
+    options->sampling.addTo(command);
+    Command input = command.oneOf("input");
+    input.option("--prompt-file", options->promptFile, "Text, taken byte for byte; -: standard input");
+    input.option("--messages", options->messages, "JSON array of OpenAI messages");
+    input.option("--tokens-file", options->tokensFile, "JSON array of ids, taken as given");
+    command.option("--logprobs", options->logprobs, "The K most probable tokens for each token made");
+    command.option("--session", options->session, "Go on with this stored session (made if new)");
 }
 
 } // namespace kvilt::cli

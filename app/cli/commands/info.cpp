@@ -85,7 +85,7 @@ void printPlain(const nlohmann::json &info)
 void addInfo(Cli &cli)
 {
     auto options = std::make_shared<ModelOptions>();
-    CLI::App *command = cli.add("info", "What a model file holds", [&cli, options]() -> Result<void> {
+    Command command = cli.add("info", "What a model file holds", [&cli, options]() -> Result<void> {
         KVILT_TRY(const nlohmann::json info, describeModel(*options));
         if (cli.json)
             printJson(info);
@@ -93,7 +93,7 @@ void addInfo(Cli &cli)
             printPlain(info);
         return {};
     });
-    options->addTo(*command);
+    options->addTo(command);
 }
 
 } // namespace kvilt::cli

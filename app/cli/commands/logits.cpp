@@ -65,13 +65,13 @@ Result<void> logits(const Cli &cli, const LogitsOptions &options)
 void addLogits(Cli &cli)
 {
     auto options = std::make_shared<LogitsOptions>();
-    CLI::App *command = cli.add("logits", "Raw logits after each token, as float32",
+    Command command = cli.add("logits", "Raw logits after each token, as float32",
                                 [&cli, options] { return logits(cli, *options); });
-    options->model.addTo(*command);
-    command->add_option("--tokens-file", options->tokensFile, "JSON array of ids")->required();
-    command->add_option("--out", options->out, "File to write: little-endian float32 [rows, vocab_size]")->required();
-    command->add_option("--chunk", options->chunk, "Tokens computed in one step")->capture_default_str();
-    command->add_option("--last", options->last, "Only the last K rows");
+    options->model.addTo(command);
+    command.option("--tokens-file", options->tokensFile, "JSON array of ids").required();
+    command.option("--out", options->out, "File to write: little-endian float32 [rows, vocab_size]").required();
+    command.option("--chunk", options->chunk, "Tokens computed in one step").showDefault();
+    command.option("--last", options->last, "Only the last K rows");
 }
 
 } // namespace kvilt::cli

@@ -182,12 +182,12 @@ Result<void> perplexity(const Cli &cli, const PerplexityOptions &options)
 void addPerplexity(Cli &cli)
 {
     auto options = std::make_shared<PerplexityOptions>();
-    CLI::App *command = cli.add("perplexity", "How well the model predicts a text; what a KV type costs",
+    Command command = cli.add("perplexity", "How well the model predicts a text; what a KV type costs",
                                 [&cli, options] { return perplexity(cli, *options); });
-    options->model.addTo(*command);
-    command->add_option("--text-file", options->textFile, "The text")->required();
-    command->add_option("--ctx", options->window, "Tokens a window")->capture_default_str();
-    command->add_option("--against", options->against, "Reference KV type: adds the KL divergence to it");
+    options->model.addTo(command);
+    command.option("--text-file", options->textFile, "The text").required();
+    command.option("--ctx", options->window, "Tokens a window").showDefault();
+    command.option("--against", options->against, "Reference KV type: adds the KL divergence to it");
 }
 
 } // namespace kvilt::cli

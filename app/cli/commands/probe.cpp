@@ -9,7 +9,7 @@ namespace kvilt::cli {
 void addProbe(Cli &cli)
 {
     auto threads = std::make_shared<std::int64_t>(0);
-    CLI::App *command = cli.add("probe", "Measure what this machine can do at most", [&cli, threads]() -> Result<void> {
+    Command command = cli.add("probe", "Measure what this machine can do at most", [&cli, threads]() -> Result<void> {
         KVILT_TRY(LimitsProbe probe, LimitsProbe::create(*threads));
         const Limits limits = probe.measure({16ull << 20, 96ull << 20, 2ull << 30});
         if (cli.json) {
@@ -23,7 +23,7 @@ void addProbe(Cli &cli)
                     limits.int8PerSecond / 1e12, limits.f32PerSecond / 1e9, limits.barrierNs);
         return {};
     });
-    command->add_option("--threads", *threads, "Threads (default: one a core)");
+    command.option("--threads", *threads, "Threads (default: one a core)");
 }
 
 } // namespace kvilt::cli

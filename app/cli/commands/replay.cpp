@@ -43,14 +43,13 @@ Result<void> replay(const Cli &cli, const ReplayOptions &options)
 void addReplay(Cli &cli)
 {
     auto options = std::make_shared<ReplayOptions>();
-    CLI::App *command = cli.add("replay", "Step through the block manager, or measure a policy on a trace",
+    Command command = cli.add("replay", "Step through the block manager, or measure a policy on a trace",
                                 [&cli, options] { return replay(cli, *options); });
-    CLI::Option_group *input = command->add_option_group("input");
-    input->add_option("--script", options->script, "Block script, JSON lines");
-    input->add_option("--trace", options->trace, "Trace of requests, JSON lines");
-    input->require_option(1);
-    command->add_option("--blocks", options->blocks, "Blocks of the pool (trace)");
-    command->add_option("--policy", options->policy, "lru, fifo, lfu or belady (trace)")->capture_default_str();
+    Command input = command.oneOf("input");
+    input.option("--script", options->script, "Block script, JSON lines");
+    input.option("--trace", options->trace, "Trace of requests, JSON lines");
+    command.option("--blocks", options->blocks, "Blocks of the pool (trace)");
+    command.option("--policy", options->policy, "lru, fifo, lfu or belady (trace)").showDefault();
 }
 
 } // namespace kvilt::cli

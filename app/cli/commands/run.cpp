@@ -316,12 +316,12 @@ Result<void> runRequests(const Cli &cli, const RunOptions &options)
 void addRun(Cli &cli)
 {
     auto options = std::make_shared<RunOptions>();
-    CLI::App *command = cli.add("run", "Many requests through the scheduler",
+    Command command = cli.add("run", "Many requests through the scheduler",
                                 [&cli, options] { return runRequests(cli, *options); });
-    options->model.addTo(*command);
-    options->sampling.addTo(*command);
-    command->add_option("--requests", options->requests, "JSON lines: at_ms, id, prompt or messages or tokens, ...")
-        ->required();
+    options->model.addTo(command);
+    options->sampling.addTo(command);
+    command.option("--requests", options->requests, "JSON lines: at_ms, id, prompt or messages or tokens, ...")
+        .required();
 }
 
 } // namespace kvilt::cli

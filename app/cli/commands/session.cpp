@@ -10,6 +10,7 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 namespace kvilt::cli {
 
@@ -183,27 +184,22 @@ void addSession(Cli &cli)
         bool withKv = false;
     };
     auto options = std::make_shared<Options>();
-    CLI::App *session = cli.app.add_subcommand("session", "Stored conversations");
-    session->require_subcommand(1);
+    Command session = cli.addFamily("session", "Stored conversations");
     auto add = [&](const char *name, const char *help, std::function<Result<void>()> action) {
-        CLI::App *command = session->add_subcommand(name, help);
-        command->add_flag("--json", cli.json, "Print JSON");
-        command->add_option("--profile", cli.profile, "Folder of sessions and KV");
-        command->callback([&cli, action] { cli.run = action; });
-        return command;
+        return cli.addTo(session, name, help, std::move(action));
     };
     add("list", "All sessions, most recent first", [&cli] { return listSessions(cli); });
     add("show", "Messages of a session", [&cli, options] { return showSession(cli, options->id); })
-        ->add_option("id", options->id)->required();
-    CLI::App *out = add("export", "Write a session to a .kvilt, .md or .json file",
+        .option("id", options->id).required();
+    Command out = add("export", "Write a session to a .kvilt, .md or .json file",
                         [&cli, options] { return exportSession(cli, options->id, options->file, options->withKv); });
-    out->add_option("id", options->id)->required();
-    out->add_option("file", options->file)->required();
-    out->add_flag("--with-kv", options->withKv, "Put its KV into the file");
+    out.option("id", options->id).required();
+    out.option("file", options->file).required();
+    out.flag("--with-kv", options->withKv, "Put its KV into the file");
     add("import", "Read a .kvilt or .json file", [&cli, options] { return importSession(cli, options->file); })
-        ->add_option("file", options->file)->required();
+        .option("file", options->file).required();
     add("delete", "Delete a session and its KV", [&cli, options] { return deleteSession(cli, options->id); })
-        ->add_option("id", options->id)->required();
+        .option("id", options->id).required();
 }
 
 } // namespace kvilt::cli

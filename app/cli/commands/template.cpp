@@ -78,7 +78,7 @@ Result<std::string> renderTemplate(const TemplateOptions &options)
 void addTemplate(Cli &cli)
 {
     auto options = std::make_shared<TemplateOptions>();
-    CLI::App *command = cli.add("template", "Messages to the text of a prompt", [&cli, options]() -> Result<void> {
+    Command command = cli.add("template", "Messages to the text of a prompt", [&cli, options]() -> Result<void> {
         KVILT_TRY(const std::string text, renderTemplate(*options));
         if (cli.json)
             printJson({{"text", text}});
@@ -86,14 +86,13 @@ void addTemplate(Cli &cli)
             std::fwrite(text.data(), 1, text.size(), stdout);
         return {};
     });
-    command->add_option("model", options->model, "GGUF file with a chat template");
-    command->add_option("--template-file", options->templateFile, "A file with a Jinja template");
-    command->add_option("--messages", options->messages, "JSON array of OpenAI messages")->required();
-    command->add_flag("--add-generation-prompt", options->addGenerationPrompt, "End where the reply begins");
-    command->add_option("--tools", options->tools, "JSON array of tool definitions");
-    command->add_option("--var", options->variables, "name=value for the template; JSON where it parses as such")
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    command.option("model", options->model, "GGUF file with a chat template");
+    command.option("--template-file", options->templateFile, "A file with a Jinja template");
+    command.option("--messages", options->messages, "JSON array of OpenAI messages").required();
+    command.flag("--add-generation-prompt", options->addGenerationPrompt, "End where the reply begins");
+    command.option("--tools", options->tools, "JSON array of tool definitions");
+    command.option("--var", options->variables, "name=value for the template; JSON where it parses as such")
+        .repeatable();
 }
 
 } // namespace kvilt::cli

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 namespace kvilt::cli {
 
@@ -21,13 +22,13 @@ Result<std::shared_ptr<const text::Tokenizer>> tokenizerOf(const std::string &pa
 struct TokenizeOptions {
     std::string model, text, textFile;
     bool parseSpecial = false, noBos = false;
-    CLI::Option *textOption = nullptr;
+    std::optional<Option> textOption;
 };
 
 Result<void> tokenize(const Cli &cli, const TokenizeOptions &options)
 {
     std::string text = options.text;
-    if (options.textOption->count() == 0) {
+    if (!options.textOption->given()) {
         KVILT_TRY(text, readFile(options.textFile));
     }
     KVILT_TRY(const auto tokenizer, tokenizerOf(options.model));
@@ -51,22 +52,21 @@ Result<void> tokenize(const Cli &cli, const TokenizeOptions &options)
 void addTokenize(Cli &cli)
 {
     auto options = std::make_shared<TokenizeOptions>();
-    CLI::App *command =
+    Command command =
         cli.add("tokenize", "Text to token ids", [&cli, options] { return tokenize(cli, *options); });
-    command->add_option("model", options->model, "GGUF file, vocabulary-only will do")->required();
-    CLI::Option_group *input = command->add_option_group("input");
-    options->textOption = input->add_option("--text", options->text, "The text");
-    input->add_option("--text-file", options->textFile, "A file with the text, byte for byte; -: standard input");
-    input->require_option(1);
-    command->add_flag("--parse-special", options->parseSpecial, "Control tokens spelled in the text become tokens");
-    command->add_flag("--no-bos", options->noBos, "Add no BOS");
+    command.option("model", options->model, "GGUF file, vocabulary-only will do").required();
+    Command input = command.oneOf("input");
+    options->textOption = input.option("--text", options->text, "The text");
+    input.option("--text-file", options->textFile, "A file with the text, byte for byte; -: standard input");
+    command.flag("--parse-special", options->parseSpecial, "Control tokens spelled in the text become tokens");
+    command.flag("--no-bos", options->noBos, "Add no BOS");
 }
 
 void addDetokenize(Cli &cli)
 {
     auto model = std::make_shared<std::string>();
     auto tokensFile = std::make_shared<std::string>();
-    CLI::App *command = cli.add("detokenize", "Token ids to text", [&cli, model, tokensFile]() -> Result<void> {
+    Command command = cli.add("detokenize", "Token ids to text", [&cli, model, tokensFile]() -> Result<void> {
         KVILT_TRY(const auto tokenizer, tokenizerOf(*model));
         KVILT_TRY(const std::vector<TokenId> tokens, readTokens(*tokensFile, tokenizer->vocabSize()));
         KVILT_TRY(const std::string text, tokenizer->decode(tokens));
@@ -76,8 +76,8 @@ void addDetokenize(Cli &cli)
             std::fwrite(text.data(), 1, text.size(), stdout);
         return {};
     });
-    command->add_option("model", *model, "GGUF file")->required();
-    command->add_option("--tokens-file", *tokensFile, "A JSON array of ids")->required();
+    command.option("model", *model, "GGUF file").required();
+    command.option("--tokens-file", *tokensFile, "A JSON array of ids").required();
 }
 
 } // namespace kvilt::cli

@@ -11,7 +11,7 @@ namespace {
 
 using Kind = Value::Kind;
 
-std::string quoted(std::string_view name)
+std::string inQuotes(std::string_view name)
 {
     return "'" + utf8::sanitized(name.substr(0, 60)) + "'";
 }
@@ -179,12 +179,12 @@ Value Interpreter::evaluateCall(const Expression &e)
             return callMethod(*this, owner, callee.name, evaluateArguments(e.arguments));
         const Value function = attribute(owner, callee.name);
         if (function.is(Kind::undefined))
-            throw TemplateError{std::string(typeName(owner)) + " has no method " + quoted(callee.name)};
+            throw TemplateError{std::string(typeName(owner)) + " has no method " + inQuotes(callee.name)};
         return call(function, evaluateArguments(e.arguments));
     }
     const Value function = evaluate(callee);
     if (function.is(Kind::undefined) && callee.kind == ExpressionKind::name)
-        throw TemplateError{"the template calls " + quoted(callee.name) + ", which is not defined"};
+        throw TemplateError{"the template calls " + inQuotes(callee.name) + ", which is not defined"};
     return call(function, evaluateArguments(e.arguments));
 }
 
@@ -252,7 +252,7 @@ Value Interpreter::attribute(const Value &owner, std::string_view name)
 {
     m_budget.step();
     switch (owner.kind()) {
-    case Kind::undefined: throw TemplateError{"the template reads " + quoted(name) + " of an undefined value"};
+    case Kind::undefined: throw TemplateError{"the template reads " + inQuotes(name) + " of an undefined value"};
     case Kind::name_space:
         for (const auto &[key, value] : owner.nameSpace().attributes) {
             if (key == name)
