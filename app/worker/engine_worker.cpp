@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 namespace kvilt::worker {
 
@@ -83,6 +84,7 @@ struct EngineWorker::Impl {
     void handle(api::Command &command);
     void handleModel(api::Command &command);
     void listSessions(const std::string &query);
+    void tellSessions(const std::string &query, Result<std::vector<api::SessionSummary>> &listed);
     void tellNotices();
     void installEngine(std::unique_ptr<Engine> next);
     void restoreOpenSession();
@@ -107,6 +109,7 @@ struct EngineWorker::Impl {
     std::unique_ptr<CacheDesk> cache;
     std::unique_ptr<ModelDesk> models;
     std::string lastQuery;
+    bool listing = false, listAgain = false; // the list is being made, and something has changed since
 
     std::jthread thread; // last: starts when the rest stands
 };
@@ -253,16 +256,29 @@ void EngineWorker::Impl::restoreOpenSession()
     (void)engine->submit(std::move(request));
 }
 
+// A search through a long history takes its time: replies go on meanwhile, and of several wishes the last one counts.
 void EngineWorker::Impl::listSessions(const std::string &query)
 {
     lastQuery = query;
-    auto listed = stores.sessions->list(query);
+    listAgain = listing;
+    if (std::exchange(listing, true))
+        return;
+    stores.sessions->post([this, query](store::SessionDb &db) {
+        mailbox.post(std::function<void()>([this, query, listed = db.list(query)]() mutable { tellSessions(query, listed); }));
+    });
+}
+
+void EngineWorker::Impl::tellSessions(const std::string &query, Result<std::vector<api::SessionSummary>> &listed)
+{
+    listing = false;
     if (!listed) {
         notice(Severity::error, "storage", listed.error().message);
-        return;
+    } else if (cache) {
+        cache->complete(*listed);
+        send(api::update::Sessions{query, std::move(*listed)});
     }
-    cache->complete(*listed);
-    send(api::update::Sessions{query, std::move(*listed)});
+    if (listAgain)
+        listSessions(lastQuery);
 }
 
 void EngineWorker::Impl::handleModel(api::Command &posted)
@@ -309,13 +325,13 @@ void EngineWorker::Impl::handle(api::Command &posted)
     std::visit(
         Overloaded{
             [&](command::ListSessions &c) { listSessions(c.query), relist = false; },
-            [&](command::OpenSession &c) { sessions->open(c.session, turns->running(c.session)), relist = false; },
+            [&](command::OpenSession &c) { sessions->open(c.session), relist = false; },
             [&](command::OpenLastSession &) { sessions->openLast(options.settings.newSession); },
             [&](command::CreateSession &c) { sessions->create(c.settings); },
             [&](command::RenameSession &c) { sessions->rename(c.session, c.title); },
             [&](command::FileSession &c) { sessions->file(c); },
             [&](command::DeleteSession &c) {
-                turns->stop(c.session);
+                turns->leave(c.session);
                 cache->sessionDeleted(c.session);
                 sessions->remove(c.session);
             },
@@ -325,9 +341,19 @@ void EngineWorker::Impl::handle(api::Command &posted)
             [&](command::EditMessage &c) { turns->edit(c); },
             [&](command::Regenerate &c) { turns->regenerate(c); },
             [&](command::Continue &c) { turns->continueReply(c); },
-            [&](command::SwitchBranch &c) { sessions->switchBranch(c), relist = false; },
-            [&](command::DeleteMessage &c) { sessions->deleteMessage(c.session, c.message, false); },
-            [&](command::UndoDeleteMessage &c) { sessions->deleteMessage(c.session, c.message, true); },
+            [&](command::SwitchBranch &c) {
+                relist = false;
+                turns->leave(c.session); // the reply being written may not be on the branch shown next
+                sessions->switchBranch(c);
+            },
+            [&](command::DeleteMessage &c) {
+                turns->leave(c.session);
+                sessions->deleteMessage(c.session, c.message, false);
+            },
+            [&](command::UndoDeleteMessage &c) {
+                turns->leave(c.session);
+                sessions->deleteMessage(c.session, c.message, true);
+            },
             [&](command::PinMessage &c) { sessions->pinMessage(c), relist = false; },
             [&](command::Stop &c) { turns->stop(c.session); },
             [&](command::PreviewPrompt &c) { turns->preview(c), relist = false; },
@@ -344,7 +370,7 @@ void EngineWorker::Impl::handle(api::Command &posted)
             },
             [&](command::ImportSession &c) {
                 if (const auto imported = importSession(c.path, *stores.sessions, stores.kv.get()))
-                    sessions->open(*imported, false);
+                    sessions->open(*imported);
                 else
                     notice(Severity::error, "export", imported.error().message);
             },

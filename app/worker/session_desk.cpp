@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace kvilt::worker {
 
@@ -35,6 +36,11 @@ const store::MessageRow *OpenSession::find(MessageId id) const
 {
     const auto found = std::find_if(messages.begin(), messages.end(), [id](const auto &m) { return m.id == id; });
     return found == messages.end() ? nullptr : &*found;
+}
+
+store::MessageRow *OpenSession::find(MessageId id)
+{
+    return const_cast<store::MessageRow *>(std::as_const(*this).find(id));
 }
 
 api::Message toMessage(const store::MessageRow &row)
@@ -109,9 +115,9 @@ bool SessionDesk::reload(OpenSession &open)
     return true;
 }
 
-void SessionDesk::sendOpened(const OpenSession &open, bool busy)
+void SessionDesk::sendOpened(const OpenSession &open)
 {
-    m_out(api::update::SessionOpened{toConversation(open), busy});
+    m_out(api::update::SessionOpened{toConversation(open), m_busy && m_busy(open.row.id)});
 }
 
 void SessionDesk::notice(SessionId session, api::update::Severity severity, std::string text)
@@ -137,29 +143,29 @@ void SessionDesk::create(const api::SessionSettings &settings)
         m_out(api::update::Notice{api::update::Severity::error, "storage", row.error().message});
         return;
     }
-    this->open(row->id, false);
+    this->open(row->id);
 }
 
-void SessionDesk::open(SessionId session, bool busy)
+void SessionDesk::open(SessionId session)
 {
     OpenSession *open = require(session);
     if (!open)
         return;
     m_lastOpened = session;
     m_store.post([session](store::SessionDb &db) { (void)db.setLastSession(session); });
-    sendOpened(*open, busy);
+    sendOpened(*open);
 }
 
 void SessionDesk::openLast(const api::SessionSettings &forNew)
 {
     const auto last = m_store.call([](store::SessionDb &db) { return db.lastSession(); });
     if (last && *last && m_store.conversation(**last)) {
-        open(**last, false);
+        open(**last);
         return;
     }
     const auto sessions = m_store.list();
     if (sessions && !sessions->empty())
-        open(sessions->front().id, false);
+        open(sessions->front().id);
     else
         create(forNew);
 }
@@ -171,7 +177,7 @@ void SessionDesk::rename(SessionId session, const std::string &title)
     if (OpenSession *open = findOpen(session)) {
         open->row.title = title;
         if (session == m_lastOpened)
-            sendOpened(*open, false);
+            sendOpened(*open);
     }
 }
 
@@ -194,7 +200,7 @@ void SessionDesk::remove(SessionId session)
 void SessionDesk::undoRemove(SessionId session)
 {
     if (report(session, m_store.call([&](store::SessionDb &db) { return db.undoDelete(session); })))
-        open(session, false);
+        open(session);
 }
 
 Result<void> SessionDesk::saveSettings(const OpenSession &open)
@@ -224,7 +230,7 @@ void SessionDesk::switchBranch(const api::command::SwitchBranch &command)
         return;
     }
     if (OpenSession *open = require(command.session); open && reload(*open))
-        sendOpened(*open, false);
+        sendOpened(*open);
 }
 
 void SessionDesk::deleteMessage(SessionId session, MessageId message, bool undo)
@@ -234,7 +240,7 @@ void SessionDesk::deleteMessage(SessionId session, MessageId message, bool undo)
     if (!report(session, done))
         return;
     if (OpenSession *open = require(session); open && reload(*open))
-        sendOpened(*open, false);
+        sendOpened(*open);
 }
 
 void SessionDesk::pinMessage(const api::command::PinMessage &command)

@@ -20,6 +20,7 @@ struct OpenSession {
     std::vector<store::MessageRow> messages; // live branch, root first
 
     const store::MessageRow *find(MessageId id) const;
+    store::MessageRow *find(MessageId id);
 };
 
 // Transcripts: reads and writes the store and tells the window. Worker thread only.
@@ -27,8 +28,11 @@ class SessionDesk {
 public:
     SessionDesk(store::SessionStore &store, Outlet out);
 
+    // Whoever runs the replies is asked whether one is being written, each time that a session is told to the window.
+    void askBusy(std::function<bool(SessionId)> busy) { m_busy = std::move(busy); }
+
     void create(const api::SessionSettings &settings);
-    void open(SessionId session, bool busy);
+    void open(SessionId session);
     void openLast(const api::SessionSettings &forNew);
     void rename(SessionId session, const std::string &title);
     void file(const api::command::FileSession &command);
@@ -46,7 +50,7 @@ public:
     Result<store::MessageRow> append(OpenSession &open, store::MessageRow message);
     // Reads the live branch again; false after a notice.
     bool reload(OpenSession &open);
-    void sendOpened(const OpenSession &open, bool busy);
+    void sendOpened(const OpenSession &open);
     void notice(SessionId session, api::update::Severity severity, std::string text);
 
     SessionId lastOpened() const { return m_lastOpened; }
@@ -61,6 +65,7 @@ private:
 
     store::SessionStore &m_store;
     Outlet m_out;
+    std::function<bool(SessionId)> m_busy;
     std::map<SessionId, OpenSession> m_open;
     SessionId m_lastOpened;
 };

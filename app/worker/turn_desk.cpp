@@ -52,12 +52,17 @@ TurnDesk::TurnDesk(SessionDesk &sessions, trace::EventJournal &journal, Outlet o
                    std::function<std::uint64_t()> clockNs)
     : m_sessions(sessions), m_journal(journal), m_out(std::move(out)), m_clockNs(std::move(clockNs))
 {
+    m_sessions.askBusy([this](SessionId session) { return running(session); });
 }
 
-TurnDesk::~TurnDesk() = default;
+TurnDesk::~TurnDesk()
+{
+    m_sessions.askBusy({});
+}
 
 void TurnDesk::setEngine(Engine *engine)
 {
+    auto waiting = m_waiting;
     stopAll();
     m_engine = engine;
     m_builder.reset();
@@ -69,6 +74,10 @@ void TurnDesk::setEngine(Engine *engine)
     m_tokenizer = chat::tokenizerId(*engine->loaded().tokenizer);
     m_replies.emplace(m_sessions.store(), m_tokenizer);
     m_builder.emplace(engine->loaded().tokenizer, engine->loaded().chatTemplate);
+    for (const auto &[session, dropOldest] : waiting) {
+        if (OpenSession *open = m_sessions.findOpen(session))
+            answer(*open, dropOldest, api::EventReason::none);
+    }
 }
 
 bool TurnDesk::ready(SessionId session)
@@ -169,7 +178,7 @@ void TurnDesk::send(const api::command::Send &command)
     OpenSession *open = m_sessions.require(command.session);
     if (!open)
         return;
-    if (running(command.session)) {
+    if (command.text.empty() && running(command.session)) {
         ready(command.session);
         return;
     }
@@ -177,29 +186,38 @@ void TurnDesk::send(const api::command::Send &command)
         const MessageId parent = open->messages.empty() ? MessageId{} : open->messages.back().id;
         auto row = m_sessions.append(*open, {.parent = parent, .role = api::Role::user, .text = command.text});
         if (!row) {
-            m_sessions.notice(command.session, api::update::Severity::error, row.error().message);
+            giveBack(command.session, command.text, row.error());
             return;
         }
+    }
+    if (running(command.session)) {
+        m_waiting[command.session] = command.dropOldest;
+        return;
     }
     answer(*open, command.dropOldest, api::EventReason::none);
 }
 
 void TurnDesk::edit(const api::command::EditMessage &command)
 {
+    leave(command.session);
     OpenSession *open = m_sessions.require(command.session);
-    if (!open || running(command.session))
+    if (!open)
         return;
     const store::MessageRow *edited = open->find(command.message);
-    if (!edited)
+    if (!edited) {
+        giveBack(command.session, command.text,
+                 {ErrorCode::notFound, "The message that was edited is no longer shown here, so its new text was not "
+                                       "stored; send it as a message of its own."});
         return;
+    }
     const api::Role role = edited->role;
     auto row = m_sessions.append(*open, {.parent = edited->parent, .role = role, .text = command.text});
     if (!row) {
-        m_sessions.notice(command.session, api::update::Severity::error, row.error().message);
+        giveBack(command.session, command.text, row.error());
         return;
     }
     if (m_sessions.reload(*open))
-        m_sessions.sendOpened(*open, false);
+        m_sessions.sendOpened(*open);
     if (role == api::Role::user)
         answer(*open, false, api::EventReason::edited);
 }
@@ -291,7 +309,7 @@ void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, chat::Tu
         (void)m_sessions.store().commitTurn(failed);
         m_sessions.notice(session, api::update::Severity::error, begun.error().message);
         if (m_sessions.reload(open))
-            m_sessions.sendOpened(open, false);
+            m_sessions.sendOpened(open);
         return;
     }
     Running &started = *m_running.insert_or_assign(session, std::move(turn)).first->second;
@@ -305,8 +323,22 @@ void TurnDesk::stop(SessionId session)
     distribute();
 }
 
+void TurnDesk::leave(SessionId session)
+{
+    m_waiting.erase(session);
+    if (running(session))
+        stop(session);
+}
+
+void TurnDesk::giveBack(SessionId session, const std::string &text, const Error &why)
+{
+    m_out(api::update::TextReturned{session, text});
+    m_sessions.notice(session, api::update::Severity::error, why.message);
+}
+
 void TurnDesk::stopAll()
 {
+    m_waiting.clear();
     for (auto &[session, turn] : m_running)
         turn->runner.stop();
     distribute();
@@ -332,8 +364,13 @@ void TurnDesk::distribute()
     }
     std::vector<SessionId> done;
     for (auto &[session, turn] : m_running) {
-        if (std::string text = turn->runner.takeText(); !text.empty())
+        if (std::string text = turn->runner.takeText(); !text.empty()) {
+            // A window that opens the chat in mid-reply gets what stands there so far.
+            OpenSession *open = m_sessions.findOpen(session);
+            if (store::MessageRow *row = open ? open->find(turn->reply) : nullptr)
+                row->text += text;
             m_out(api::update::TextAppended{session, turn->reply, std::move(text)});
+        }
         sendProgress(*turn, false);
         if (turn->runner.finished())
             done.push_back(session);
@@ -386,6 +423,8 @@ void TurnDesk::finish(Running &turn)
     }
     if (!turn.runner.problem().empty())
         m_sessions.notice(turn.session, api::update::Severity::error, turn.runner.problem());
+    if (const auto waiting = m_waiting.extract(turn.session))
+        answer(*open, waiting.mapped(), api::EventReason::none);
 }
 
 void TurnDesk::tick()

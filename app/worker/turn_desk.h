@@ -24,7 +24,8 @@ struct TurnTrace {
     std::uint32_t promptTokens = 0;
 };
 
-// Turns in flight: any number of sessions answer at the same time, each at most once. Worker thread only.
+// Turns in flight: any number of sessions answer at the same time, each at most once. What is sent to a session while
+// a reply is being written there is stored at once, under that reply, and answered after it. Worker thread only.
 class TurnDesk {
 public:
     TurnDesk(SessionDesk &sessions, trace::EventJournal &journal, Outlet out, std::function<std::uint64_t()> clockNs);
@@ -38,7 +39,10 @@ public:
     void edit(const api::command::EditMessage &command);
     void regenerate(const api::command::Regenerate &command);
     void continueReply(const api::command::Continue &command);
+    // The reply being written ends here; a message that waits behind it is answered next.
     void stop(SessionId session);
+    // The same, and what waits behind it is not answered: its branch or its session is left.
+    void leave(SessionId session);
     void stopAll();
     void preview(const api::command::PreviewPrompt &command);
     void spans(SessionId session, MessageId message);
@@ -72,6 +76,8 @@ private:
     void sendPreview(const OpenSession &open, const chat::TurnPlan &plan);
     void sendProgress(Running &turn, bool force);
     void finish(Running &turn);
+    // Puts back what could not be stored, where the user can send it again.
+    void giveBack(SessionId session, const std::string &text, const Error &why);
     bool ready(SessionId session);
 
     SessionDesk &m_sessions;
@@ -83,6 +89,7 @@ private:
     std::optional<chat::StoredReply> m_replies;
     std::string m_tokenizer; // of the engine's model
     std::map<SessionId, std::unique_ptr<Running>> m_running;
+    std::map<SessionId, bool> m_waiting;        // a message stands behind the running reply; true: the oldest may be dropped
     std::map<TurnId, TurnTrace> m_traces;       // the newest kMostTraces
     std::map<SessionId, TurnId> m_lastTurn;
 };

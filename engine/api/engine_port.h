@@ -30,7 +30,8 @@ struct FileSession { SessionId session; std::string folder; std::vector<std::str
 struct DeleteSession { SessionId session; };           // hidden at once, gone after UndoDelete is impossible
 struct UndoDelete { SessionId session; };
 struct SetSessionSettings { SessionId session; SessionSettings settings; };
-// Appends a user message under the live branch's tip and answers it. `dropOldest`: the user agreed to drop.
+// Appends a user message under the live branch's tip and answers it, after the reply that is being written there if
+// there is one. `dropOldest`: the user agreed to drop.
 struct Send { SessionId session; std::string text; bool dropOldest = false; };
 struct EditMessage { SessionId session; MessageId message; std::string text; }; // a new branch; a user message is answered again
 struct Regenerate { SessionId session; MessageId message; };  // a new sibling of this reply
@@ -101,6 +102,8 @@ struct SessionClosed { SessionId session; };            // deleted
 struct MessageAdded { SessionId session; Message message; }; // also: replaced, when the id is known
 struct TextAppended { SessionId session; MessageId message; std::string text; };
 enum class TurnPhase : std::uint8_t { queued, restoring, prefill, decode };
+// A text that could not be stored: it belongs back into the box it came from. The reason comes as a Notice.
+struct TextReturned { SessionId session; std::string text; };
 struct TurnProgress {
     SessionId session;
     MessageId message;           // the reply being made
@@ -139,7 +142,8 @@ struct Exported { std::string path; };
 
 using Update = std::variant<
     update::ModelState, update::ModelProbed, update::ModelsFound, update::Sessions, update::SessionOpened,
-    update::SessionClosed, update::MessageAdded, update::TextAppended, update::TurnProgress, update::TurnFinished,
+    update::SessionClosed, update::MessageAdded, update::TextAppended, update::TextReturned, update::TurnProgress,
+    update::TurnFinished,
     update::PromptPreview, update::TurnInspected, update::BlockDescribed, update::MessageSpans, update::Snapshot,
     update::RibbonChanged, update::Counts, update::Notice, update::Exported>;
 

@@ -78,6 +78,10 @@ Composer::Composer(Workbench &workbench, QWidget *parent) : QFrame(parent), m_wo
     });
     connect(&workbench, &Workbench::turnProgressed, this, &Composer::followProgress);
     connect(&workbench, &Workbench::promptPreviewed, this, &Composer::takePreview);
+    connect(&workbench, &Workbench::textReturned, this, [this](SessionId session, const QString &words) {
+        if (session == m_session)
+            setText(text().isEmpty() ? words : words + QLatin1Char('\n') + text());
+    });
     connect(&workbench, &Workbench::modelChanged, this, [this] {
         refreshButton();
         refreshPlaceholder();

@@ -193,6 +193,8 @@ void Workbench::handle(api::Update &update)
                 emit messageAdded(u);
             } else if constexpr (std::is_same_v<T, up::TextAppended>) {
                 emit textAppended(u);
+            } else if constexpr (std::is_same_v<T, up::TextReturned>) {
+                emit textReturned(u.session, QString::fromStdString(u.text));
             } else if constexpr (std::is_same_v<T, up::TurnProgress>) {
                 if (std::find(m_running.begin(), m_running.end(), u.session) == m_running.end())
                     m_running.push_back(u.session);

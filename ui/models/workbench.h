@@ -72,6 +72,7 @@ signals:
     void sessionSettingsChanged(const kvilt::api::SessionSettings &settings);
     void messageAdded(const kvilt::api::update::MessageAdded &added);
     void textAppended(const kvilt::api::update::TextAppended &appended);
+    void textReturned(kvilt::SessionId session, const QString &text); // could not be stored
     void turnProgressed(const kvilt::api::update::TurnProgress &progress);
     void turnFinished(const kvilt::api::update::TurnFinished &finished);
     void promptPreviewed(const kvilt::api::update::PromptPreview &preview);

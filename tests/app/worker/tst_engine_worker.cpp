@@ -238,6 +238,100 @@ private slots:
         QVERIFY(reply.receipt.completionTokens < 1900);
     }
 
+    // The window does not send while a reply is written; whoever does loses nothing.
+    void whatIsSentInMidReplyIsStoredAndAnsweredAfterIt()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(150);
+        desk.window->post(command::Send{chat.id, kLong});
+        QVERIFY(desk.window->await<update::TextAppended>().has_value());
+        desk.window->post(command::Send{chat.id, "And who paid for it?"});
+        const auto added = desk.window->await<update::MessageAdded>(
+            [](const auto &m) { return m.message.text == "And who paid for it?"; });
+        QVERIFY(added.has_value());
+        const auto first = desk.finished(chat.id);
+        QCOMPARE(first.receipt.completionTokens, 150u);
+        QCOMPARE(added->message.parent, first.id);
+        const auto second = desk.finished(chat.id);
+        QCOMPARE(second.parent, added->message.id);
+        QCOMPARE(second.receipt.completionTokens, 150u);
+        QVERIFY(second.receipt.fromMemory > 0);
+    }
+
+    void stopInMidReplyAnswersWhatWaitsBehindIt()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(1500);
+        desk.window->post(command::Send{chat.id, kLong});
+        QVERIFY(desk.window->await<update::TextAppended>().has_value());
+        api::SessionSettings brief;
+        brief.sampling.maxTokens = 5;
+        brief.sampling.ignoreEos = true;
+        desk.window->post(command::SetSessionSettings{chat.id, brief});
+        desk.window->post(command::Send{chat.id, "Never mind."});
+        QVERIFY(desk.window->await<update::MessageAdded>([](const auto &m) { return m.message.text == "Never mind."; }));
+        desk.window->post(command::Stop{chat.id});
+        QVERIFY(desk.finished(chat.id).state == api::MessageState::stopped);
+        QCOMPARE(desk.finished(chat.id).receipt.completionTokens, 5u);
+    }
+
+    void anEditInMidReplyEndsThatReplyAndIsAnswered()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(1500);
+        desk.window->post(command::Send{chat.id, kLong});
+        QVERIFY(desk.window->await<update::TextAppended>().has_value());
+        const auto added = desk.window->all<update::MessageAdded>();
+        api::SessionSettings brief;
+        brief.sampling.maxTokens = 5;
+        desk.window->post(command::SetSessionSettings{chat.id, brief});
+        desk.window->post(command::EditMessage{chat.id, added.front().message.id, "Something else."});
+        QVERIFY(desk.finished(chat.id).state == api::MessageState::stopped);
+        const auto opened = desk.window->await<update::SessionOpened>();
+        QCOMPARE(opened->conversation.messages.size(), std::size_t(1));
+        QCOMPARE(opened->conversation.messages[0].text, std::string("Something else."));
+        QVERIFY(!opened->busy);
+        QCOMPARE(desk.finished(chat.id).parent, opened->conversation.messages[0].id);
+    }
+
+    void aChatOpenedInMidReplyIsBusyAndHasTheTextSoFar()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(1500);
+        desk.window->post(command::Send{chat.id, kLong});
+        QVERIFY(desk.window->await<update::TextAppended>().has_value());
+        desk.window->post(command::RenameSession{chat.id, "Another name"});
+        const auto opened = desk.window->await<update::SessionOpened>(
+            [](const auto &o) { return o.conversation.title == "Another name"; });
+        QVERIFY(opened->busy);
+        const std::size_t at = std::size_t(std::find_if(desk.window->seen.begin(), desk.window->seen.end(), [](const auto &u) {
+            const auto *o = std::get_if<update::SessionOpened>(&u);
+            return o && o->conversation.title == "Another name";
+        }) - desk.window->seen.begin());
+        std::string before;
+        for (std::size_t i = 0; i < at; ++i)
+            if (const auto *part = std::get_if<update::TextAppended>(&desk.window->seen[i]))
+                before += part->text;
+        QCOMPARE(QByteArray::fromStdString(opened->conversation.messages.back().text), QByteArray::fromStdString(before));
+        desk.window->post(command::Stop{chat.id});
+        QVERIFY(desk.finished(chat.id).state == api::MessageState::stopped);
+    }
+
+    void aTextThatCannotBeStoredComesBack()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create();
+        desk.say(chat.id, kLong);
+        desk.window->post(command::EditMessage{chat.id, MessageId{4711}, "Words of mine"});
+        QCOMPARE(desk.window->await<update::TextReturned>()->text, std::string("Words of mine"));
+        QVERIFY(desk.window->await<update::Notice>()->text.find("not stored") != std::string::npos);
+    }
+
     void keepsTheMessageWhenThereIsNoModel()
     {
         Desk desk(newProfile());
