@@ -24,13 +24,6 @@ public:
     api::EventReason reason() const noexcept override { return api::EventReason::lfu; }
 };
 
-// Belady 1966: the block whose next use is furthest.
-class Belady final : public EvictionPolicy {
-public:
-    std::uint64_t rank(const BlockUse &use) const noexcept override { return ~use.nextUse; }
-    api::EventReason reason() const noexcept override { return api::EventReason::belady; }
-};
-
 } // namespace
 
 std::unique_ptr<EvictionPolicy> makeEvictionPolicy(std::string_view name)
@@ -41,8 +34,6 @@ std::unique_ptr<EvictionPolicy> makeEvictionPolicy(std::string_view name)
         return std::make_unique<Fifo>();
     if (name == "lfu")
         return std::make_unique<Lfu>();
-    if (name == "belady")
-        return std::make_unique<Belady>();
     return nullptr;
 }
 

@@ -14,7 +14,6 @@ namespace kvilt::kv {
 struct BlockUse {
     std::uint64_t admission = 0; // number of the admission that brought it in; one request, one number
     std::uint32_t uses = 0;      // hits since then
-    std::uint64_t nextUse = std::numeric_limits<std::uint64_t>::max(); // only a simulation knows
 };
 
 // Orders unreferenced blocks: the lowest rank goes first, and of equal ranks the one that became idle first. A
@@ -27,7 +26,7 @@ public:
     virtual api::EventReason reason() const noexcept = 0;
 };
 
-// lru, fifo, lfu; belady only makes sense where `nextUse` is known. Null for any other name.
+// lru, fifo, lfu. Null for any other name.
 std::unique_ptr<EvictionPolicy> makeEvictionPolicy(std::string_view name);
 
 } // namespace kvilt::kv

@@ -51,7 +51,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(KvCacheConfig config, trace::Ev
     if (config.blocks == 0 || config.blocks == kNoBlock.value)
         return fail(ErrorCode::badInput, "A KV cache of " + std::to_string(config.blocks) +
                                              " blocks cannot work: give it at least 1.");
-    auto policy = config.policy == "belady" ? nullptr : makeEvictionPolicy(config.policy);
+    auto policy = makeEvictionPolicy(config.policy);
     if (!policy)
         return fail(ErrorCode::badInput,
                     "The eviction policy \"" + config.policy + "\" is unknown here: use lru, fifo or lfu.");
@@ -90,6 +90,8 @@ api::CacheEvent KvCache::Impl::event(api::EventKind kind, const Actor &actor, st
 const KvCacheConfig &KvCache::config() const { return m_impl->m_config; }
 Lookup KvCache::lookup(const Request &request) { return m_impl->lookup(request); }
 Parting KvCache::parting(const Request &request, const Lookup &found) const { return m_impl->parting(request, found); }
+
+std::map<SessionId, std::uint32_t> KvCache::blocksOfSessions() const { return m_impl->blocksOfSessions(); }
 
 std::optional<Allocation> KvCache::allocate(const Request &request, const Lookup &found, std::size_t positions)
 {

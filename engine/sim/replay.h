@@ -22,14 +22,14 @@ struct TraceResult {
     std::uint64_t blocksReferenced = 0;
     double hitRatio = 0;
     double infiniteHitRatio = 0; // a pool that never evicts
-    double optimalHitRatio = 0;  // Belady with mandatory admission
+    double optimalHitRatio = 0;  // the most any choice of victims can have (engine/sim/trace.h)
     std::uint64_t evictions = 0;
     std::uint64_t regrettedEvictions = 0; // blocks that a later request wanted again
     double nsPerBlock = 0;
 };
 std::string toJson(const TraceResult &result); // the keys of the command line's contract
 
-// policy: lru, fifo, lfu, belady.
+// policy: lru, fifo, lfu; belady: the optimum itself.
 Result<TraceResult> runTrace(std::istream &trace, std::uint64_t blocks, std::string_view policy);
 
 } // namespace kvilt::sim

@@ -2,31 +2,18 @@
 #include "engine/kv/block_pool.h"
 #include "engine/kv/eviction_policy.h"
 #include "engine/sim/replay.h"
+#include "engine/sim/trace.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
-#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace kvilt::sim {
 namespace {
-
-constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
-
-// A trace with its ids made dense, requests one after the other.
-struct Trace {
-    std::vector<std::uint32_t> ids;
-    std::vector<std::size_t> ends; // of each request in `ids`
-    std::uint32_t distinct = 0;
-
-    std::size_t requests() const { return ends.size(); }
-    std::size_t begin(std::size_t request) const { return request == 0 ? 0 : ends[request - 1]; }
-};
 
 tl::unexpected<Error> wrong(std::size_t line, const char *what)
 {
@@ -68,7 +55,7 @@ Result<Trace> readTrace(std::istream &in)
 // For each place in the trace the next one with the same id, in a later request.
 std::vector<std::uint64_t> nextUses(const Trace &trace)
 {
-    std::vector<std::uint64_t> next(trace.ids.size(), kNever), seen(trace.distinct, kNever);
+    std::vector<std::uint64_t> next(trace.ids.size(), kNeverUsed), seen(trace.distinct, kNeverUsed);
     for (std::size_t r = trace.requests(); r-- > 0;) {
         for (std::size_t i = trace.begin(r); i < trace.ends[r]; ++i)
             next[i] = seen[trace.ids[i]];
@@ -97,25 +84,23 @@ std::uint64_t infiniteHits(const Trace &trace)
 // never evicts its own, and gives them back tail before head, as a sequence does.
 class Replay {
 public:
-    Replay(const Trace &trace, std::span<const std::uint64_t> nextUse, std::uint32_t blocks,
-           const kv::EvictionPolicy &policy)
-        : m_trace(trace), m_nextUse(nextUse), m_policy(policy), m_pool(blocks), m_nodes(trace.distinct)
+    Replay(const Trace &trace, std::uint32_t blocks, const kv::EvictionPolicy &policy)
+        : m_trace(trace), m_policy(policy), m_pool(blocks), m_nodes(trace.distinct)
     {
     }
 
-    std::uint64_t hits = 0, evictions = 0, regretted = 0;
-
-    void run()
+    TraceCounts run()
     {
         for (std::size_t r = 0; r < m_trace.requests(); ++r)
             admit(r, m_trace.begin(r), m_trace.ends[r]);
+        return m_counts;
     }
 
 private:
     struct Node {
         BlockId block = kNoBlock;
         bool evicted = false;
-        std::uint64_t heldBy = kNever; // request
+        std::uint64_t heldBy = kNeverUsed; // request
         kv::BlockUse use;
     };
 
@@ -124,14 +109,12 @@ private:
         std::size_t run = begin;
         while (run < end && m_nodes[m_trace.ids[run]].block != kNoBlock)
             ++run;
-        hits += run - begin;
+        m_counts.hits += run - begin;
         const std::size_t kept = std::min<std::size_t>(end, begin + m_pool.capacity());
         hold(request, begin, kept);
         for (std::size_t i = run; i < end; ++i)
             bringIn(request, i, i < kept);
         release(request, begin, kept);
-        for (std::size_t i = kept; i < end; ++i)
-            touchPassedOver(i);
     }
 
     void hold(std::size_t request, std::size_t begin, std::size_t end)
@@ -152,7 +135,7 @@ private:
         Node &node = m_nodes[id];
         if (node.block != kNoBlock)
             return;
-        regretted += node.evicted;
+        m_counts.regretted += node.evicted;
         node.evicted = false;
         if (!keeps)
             return;
@@ -169,7 +152,7 @@ private:
     {
         m_nodes[id].block = kNoBlock;
         m_nodes[id].evicted = true;
-        ++evictions;
+        ++m_counts.evictions;
     }
 
     void release(std::size_t request, std::size_t begin, std::size_t end)
@@ -178,34 +161,18 @@ private:
             Node &node = m_nodes[m_trace.ids[i]];
             if (node.heldBy != request)
                 continue; // the same id twice in one request
-            node.heldBy = kNever;
+            node.heldBy = kNeverUsed;
             m_pool.unreference(node.block);
-            enqueue(node, i);
+            m_pool.enqueue(node.block, kv::BlockPool::Queue::cached, m_policy.rank(node.use));
         }
     }
 
-    void enqueue(Node &node, std::size_t place)
-    {
-        node.use.nextUse = m_nextUse[place];
-        m_pool.enqueue(node.block, kv::BlockPool::Queue::cached, m_policy.rank(node.use));
-    }
-
-    // Blocks that a request asked for and had no room to keep: only their next use has moved.
-    void touchPassedOver(std::size_t place)
-    {
-        Node &node = m_nodes[m_trace.ids[place]];
-        if (node.block == kNoBlock || m_policy.reason() != api::EventReason::belady)
-            return;
-        m_pool.park(node.block);
-        enqueue(node, place);
-    }
-
     const Trace &m_trace;
-    std::span<const std::uint64_t> m_nextUse;
     const kv::EvictionPolicy &m_policy;
     kv::BlockPool m_pool;
     std::vector<Node> m_nodes;           // by dense id
     std::vector<std::uint32_t> m_holds;  // by block: the id in it
+    TraceCounts m_counts;
 };
 
 double ratio(std::uint64_t part, std::uint64_t whole)
@@ -217,7 +184,8 @@ double ratio(std::uint64_t part, std::uint64_t whole)
 
 Result<TraceResult> runTrace(std::istream &in, std::uint64_t blocks, std::string_view policyName)
 {
-    const auto policy = kv::makeEvictionPolicy(policyName);
+    const bool wantsOptimum = policyName == "belady";
+    const auto policy = kv::makeEvictionPolicy(wantsOptimum ? "lru" : policyName);
     if (!policy)
         return fail(ErrorCode::badInput, "The eviction policy \"" + std::string(policyName) +
                                              "\" is unknown: use lru, fifo, lfu or belady.");
@@ -228,23 +196,21 @@ Result<TraceResult> runTrace(std::istream &in, std::uint64_t blocks, std::string
     // More blocks than there are different ids change nothing.
     const auto capacity = std::uint32_t(std::min<std::uint64_t>(blocks, std::max<std::uint32_t>(trace.distinct, 1)));
     const std::vector<std::uint64_t> nextUse = nextUses(trace);
-    const auto optimum = kv::makeEvictionPolicy("belady");
-    Replay best(trace, nextUse, capacity, *optimum);
-    best.run();
+    const TraceCounts best = replayOptimum(trace, nextUse, capacity);
 
-    Replay replay(trace, nextUse, capacity, *policy);
     const auto start = std::chrono::steady_clock::now();
-    replay.run();
+    const TraceCounts counts = wantsOptimum ? replayOptimum(trace, nextUse, capacity)
+                                            : Replay(trace, capacity, *policy).run();
     const std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - start;
 
     TraceResult result;
     result.requests = trace.requests();
     result.blocksReferenced = trace.ids.size();
-    result.hitRatio = ratio(replay.hits, trace.ids.size());
+    result.hitRatio = ratio(counts.hits, trace.ids.size());
     result.infiniteHitRatio = ratio(infiniteHits(trace), trace.ids.size());
     result.optimalHitRatio = ratio(best.hits, trace.ids.size());
-    result.evictions = replay.evictions;
-    result.regrettedEvictions = replay.regretted;
+    result.evictions = counts.evictions;
+    result.regrettedEvictions = counts.regretted;
     result.nsPerBlock = trace.ids.empty() ? 0 : time.count() / double(trace.ids.size());
     return result;
 }

@@ -11,6 +11,7 @@
 #include <random>
 #include <set>
 #include <sstream>
+#include <tuple>
 
 using namespace kvilt;
 
@@ -48,35 +49,30 @@ std::size_t total(const Requests &requests)
     return sum;
 }
 
-// The rules of a trace once more, with linear searches: where the next use of every resident block is looked up anew.
+// The rules of the optimum once more, with linear searches: where the next use of every resident block is looked up anew.
 double naiveBelady(const Requests &requests, std::size_t blocks)
 {
     std::set<int> resident;
     std::size_t hits = 0;
     for (std::size_t r = 0; r < requests.size(); ++r) {
-        hits += prefixRun(resident, requests[r]);
-        const std::size_t kept = std::min(blocks, requests[r].size());
-        const std::set<int> own(requests[r].begin(), requests[r].begin() + std::ptrdiff_t(kept));
-        const auto nextUse = [&](int id) {
-            std::size_t distance = 0;
-            for (std::size_t later = r + 1; later < requests.size(); ++later)
-                for (const int other : requests[later]) {
-                    ++distance;
-                    if (other == id)
-                        return distance;
-                }
-            return std::size_t(1) << 60;
-        };
-        std::set<int> all = resident;
-        all.insert(own.begin(), own.end());
-        while (all.size() > blocks) {
-            int victim = -1;
-            for (const int id : all)
-                if (!own.contains(id) && (victim < 0 || nextUse(id) > nextUse(victim)))
-                    victim = id;
-            all.erase(victim);
+        const std::vector<int> &ids = requests[r];
+        hits += prefixRun(resident, ids);
+        for (std::size_t i = 0; i < std::min(blocks, ids.size()); ++i) {
+            const auto nextUse = [&](int id) {
+                std::size_t distance = 0;
+                for (std::size_t later = r; later < requests.size(); ++later)
+                    for (std::size_t k = later == r ? i : 0; k < requests[later].size(); ++k, ++distance)
+                        if (requests[later][k] == id && (later > r || resident.contains(id)))
+                            return distance;
+                return std::size_t(1) << 60;
+            };
+            if (resident.contains(ids[i]))
+                continue;
+            if (resident.size() == blocks)
+                resident.erase(*std::max_element(resident.begin(), resident.end(),
+                                                 [&](int a, int b) { return nextUse(a) < nextUse(b); }));
+            resident.insert(ids[i]);
         }
-        resident = all;
     }
     return double(hits) / double(total(requests));
 }
@@ -109,34 +105,39 @@ LruOutcome naiveLru(const Requests &requests, std::size_t blocks)
     return out;
 }
 
-// The best that any choice of victims can do, found by trying all of them.
-std::size_t bestOfAll(const Requests &requests, std::size_t blocks, std::size_t at, const std::set<int> &resident,
-                      std::map<std::pair<std::size_t, std::set<int>>, std::size_t> &known)
-{
-    if (at == requests.size())
-        return 0;
-    const auto key = std::pair(at, resident);
-    if (const auto found = known.find(key); found != known.end())
-        return found->second;
-    const std::size_t kept = std::min(blocks, requests[at].size());
-    const std::set<int> own(requests[at].begin(), requests[at].begin() + std::ptrdiff_t(kept));
-    std::vector<int> others;
-    for (const int id : resident)
-        if (!own.contains(id))
-            others.push_back(id);
-    const std::size_t room = std::min(others.size(), blocks - own.size());
-    std::size_t best = 0;
-    std::vector<bool> chosen(others.size());
-    std::fill(chosen.begin(), chosen.begin() + std::ptrdiff_t(room), true);
-    do {
-        std::set<int> next = own;
-        for (std::size_t i = 0; i < others.size(); ++i)
-            if (chosen[i])
-                next.insert(others[i]);
-        best = std::max(best, bestOfAll(requests, blocks, at + 1, next, known));
-    } while (std::prev_permutation(chosen.begin(), chosen.end()));
-    return known[key] = best + prefixRun(resident, requests[at]);
-}
+// The best that any choice of victims can do, found by trying all of them at every single block that comes in.
+struct AllChoices {
+    const Requests &requests;
+    std::size_t blocks;
+    std::map<std::tuple<std::size_t, std::size_t, std::set<int>>, std::size_t> known = {};
+
+    std::size_t best(std::size_t request, std::size_t at, const std::set<int> &resident)
+    {
+        if (request == requests.size())
+            return 0;
+        const std::vector<int> &ids = requests[request];
+        if (at == std::min(blocks, ids.size()))
+            return best(request + 1, 0, resident);
+        const auto key = std::tuple(request, at, resident);
+        if (const auto found = known.find(key); found != known.end())
+            return found->second;
+        const std::size_t now = at == 0 ? prefixRun(resident, ids) : 0;
+        std::size_t later = 0;
+        if (resident.contains(ids[at]) || resident.size() < blocks) {
+            std::set<int> next = resident;
+            next.insert(ids[at]);
+            later = best(request, at + 1, next);
+        } else {
+            for (const int victim : resident) {
+                std::set<int> next = resident;
+                next.erase(victim);
+                next.insert(ids[at]);
+                later = std::max(later, best(request, at + 1, next));
+            }
+        }
+        return known[key] = now + later;
+    }
+};
 
 // Prompts of a tree: equal ids, equal path.
 Requests randomTrace(std::uint32_t seed, std::size_t requests, int branches, std::size_t depth)
@@ -216,11 +217,19 @@ private slots:
         for (std::uint32_t seed = 1; seed <= 30; ++seed) {
             const Requests requests = randomTrace(seed, 9, 2, 3);
             for (const std::size_t blocks : {3, 5}) {
-                std::map<std::pair<std::size_t, std::set<int>>, std::size_t> known;
-                const std::size_t best = bestOfAll(requests, blocks, 0, {}, known);
+                const std::size_t best = AllChoices{requests, blocks}.best(0, 0, {});
                 QCOMPARE(replay(text(requests), blocks, "lru")->optimalHitRatio, double(best) / double(total(requests)));
             }
         }
+    }
+
+    // A prompt that nobody asks for again passes through one block; a policy that keeps it whole loses the others.
+    void theOptimumMayEvictWhatTheSameRequestBroughtIn()
+    {
+        const auto r = replay(text({{1, 2}, {7, 8, 9}, {1, 2}}), 3, "lru");
+        QCOMPARE(r->hitRatio, 0.0);
+        QCOMPARE(r->optimalHitRatio, 2.0 / 7);
+        QCOMPARE(replay(text({{1, 2}, {7, 8, 9}, {1, 2}}), 3, "belady")->evictions, std::uint64_t(2));
     }
 
     void noPolicyBeatsTheOptimumNorTheOptimumAnInfinitePool()
