@@ -62,8 +62,8 @@ struct RenderOptions {
 // alive at one time hold.
 struct RenderLimits {
     std::uint64_t steps = 4'000'000;
-    std::uint64_t outputBytes = 64u << 20;
-    std::uint64_t memoryBytes = 128u << 20;
+    std::uint64_t outputBytes = 32u << 20;
+    std::uint64_t memoryBytes = 64u << 20;
 };
 
 namespace jinja {

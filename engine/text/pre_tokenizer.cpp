@@ -39,6 +39,14 @@ constexpr const char *kSeedCoder = CONTRACTIONS_ANY_CASE "|" WORD R"(|\p{N}|)" S
 constexpr const char *kGpt4o =
     LEAD UPPER "*" LOWER "+(?:" CONTRACTIONS_ANY_CASE ")?|" LEAD UPPER "+" LOWER "*(?:" CONTRACTIONS_ANY_CASE
                R"()?|\p{N}{1,3}|)" SYMBOLS R"([\r\n/]*|)" LINES_THEN_SPACES;
+// Kimi K2: o200k's words, and Han apart from them. From the model's own tokenizer: llama.cpp's version does not cut where
+// small letters turn to capitals.
+#define NO_HAN R"((?!\p{Han}))"
+#define UPPER_NO_HAN "(?:" NO_HAN UPPER ")"
+#define LOWER_NO_HAN "(?:" NO_HAN LOWER ")"
+constexpr const char *kKimi2 =
+    R"(\p{Han}+|)" LEAD UPPER_NO_HAN "*" LOWER_NO_HAN "+(?:" CONTRACTIONS_ANY_CASE ")?|" LEAD UPPER_NO_HAN
+    "+" LOWER_NO_HAN "*(?:" CONTRACTIONS_ANY_CASE R"()?|\p{N}{1,3}|)" SYMBOLS R"([\r\n]*|)" LINES_THEN_SPACES;
 constexpr const char *kTekken =
     LEAD UPPER "*" LOWER "+|" LEAD UPPER "+" LOWER R"(*|\p{N}|)" SYMBOLS R"([\r\n/]*|)" LINES_THEN_SPACES;
 constexpr const char *kLineEnds = R"([\r\n])";
@@ -67,8 +75,10 @@ struct Family {
 
 const Family kFamilies[] = {
     {{"", "default"}, {kPunctuation, kGpt2, R"(\p{N}+)", kThreeDigits}},
-    {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}, {kLlama3}, true, true},
-    {{"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"}, {kLlama3}},
+    {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+      "jina-v5-nano"},
+      {kLlama3}, true, true},
+    {{"dbrx", "smaug-bpe", "chatglm-bpe", "glm4", "glm5"}, {kLlama3}},
     {{"deepseek-llm"}, {kLineEnds, kCasedWord, kDeepSeekPunctuation, kTrailingSpaces, kEastAsian, R"(\p{N}+)"}},
     {{"deepseek-coder"}, {kLineEnds, R"([)" WS R"(]?\p{L}+)", R"([)" WS R"(]?\p{P}+)", kEastAsian, kSingleDigits}},
     {{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, {R"(\p{N}{1,3})", kHanKana, kDeepSeek3}},
@@ -79,14 +89,15 @@ const Family kFamilies[] = {
       "modern-bert"},
      {kGpt2}},
     {{"qwen2", "stablelm2", "deepseek-r1-qwen", "megrez", "hunyuan", "kormo", "solar-open", "bailingmoe", "llada-moe",
-      "bailingmoe2", "grok-2"},
+      "bailingmoe2", "grok-2", "f2llmv2"},
      {kQwen2}},
     {{"qwen35"}, {kQwen35}},
     {{"seed-coder"}, {kSeedCoder}},
     {{"bloom", "gpt3-finnish", "poro-chat"}, {kBloom}},
     {{"viking"}, {kBloom, kSingleDigits}},
     {{"tekken"}, {kTekken}, true, true},
-    {{"gpt-4o", "llama4"}, {kGpt4o}},
+    {{"gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"}, {kGpt4o}},
+    {{"kimi-k2"}, {kKimi2}},
     {{"superbpe"}, {R"(\p{N}+)", kDigitTriplesFromRight}},
     {{"chameleon"},
      {R"(<sentinel:[0-9]+>)", R"((?:IMGIMG(?:A|B|C|D|E|F|G|H|I){1,4}Z))", R"([\t\n]|    |  )", kSingleDigits,

@@ -78,7 +78,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(Vocabulary v, const std::array<st
 
 Result<void> SentencePieceTokenizer::encodeStretch(const Stretch &stretch, MergeScratch &scratch, Encoding &out) const
 {
-    const Seen seen = see(stretch.text, addsSpacePrefix());
+    const Seen seen = see(stretch.text, addsSpacePrefix() && stretch.begins);
     const std::size_t first = out.spans.size();
     const auto end = static_cast<std::uint32_t>(seen.text.size());
     for (std::uint32_t begin = 0; begin < end;) {

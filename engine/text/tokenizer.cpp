@@ -74,7 +74,8 @@ std::array<std::uint8_t, 32> identityOf(const VocabularySource &source, const Sp
     for (TokenId id : {special.bos, special.eos, special.eot, special.eom, special.unknown, special.padding})
         hash.number(static_cast<std::uint64_t>(id));
     hash.numbers(special.endOfGeneration);
-    hash.number((special.addBos ? 1u : 0u) | (special.addEos ? 2u : 0u) | (special.addSpacePrefix ? 4u : 0u));
+    hash.number((special.addBos ? 1u : 0u) | (special.addEos ? 2u : 0u) | (special.addSpacePrefix ? 4u : 0u) |
+                (special.eatsSpaceAfter.empty() ? 0u : 8u));
     return hash.finish();
 }
 
@@ -142,12 +143,15 @@ Result<void> Tokenizer::encodeInto(std::string_view text, std::span<const ByteRa
         if (end == done)
             return {};
         // Stretches are what special tokens leave, so one stands before it or nothing does.
-        return encodeStretch({text.substr(done, end - done), done}, scratch, out);
+        return encodeStretch({text.substr(done, end - done), done, done > 0 || !options.continues}, scratch, out);
     };
     for (const auto &match : m_specials.find(m_vocabulary, text, options.parseSpecial, guarded)) {
         KVILT_TRY_VOID(stretchTo(match.begin));
         add(match.id, match.begin, match.end);
         done = match.end;
+        if (m_vocabulary.eatsSpaceAfter(match.id))
+            while (done < textEnd && std::string_view(" \t\n\v\f\r").find(text[done]) != std::string_view::npos)
+                ++done;
     }
     KVILT_TRY_VOID(stretchTo(textEnd));
     if (options.addEos && addsEos())

@@ -39,6 +39,7 @@ struct EncodeOptions {
     bool parseSpecial = false; // control tokens spelled in the text become that token (outside guarded ranges)
     bool addBos = true;        // BOS as the vocabulary says (`addsBos()`); false: never
     bool addEos = false;       // true: EOS as the vocabulary says (`addsEos()`)
+    bool continues = false;    // an ordinary token stands before the text: its beginning gets no space prefix
 };
 
 struct DecodeOptions {
@@ -99,6 +100,7 @@ protected:
     struct Stretch {
         std::string_view text;
         std::uint32_t offset = 0; // of its first byte in the whole text
+        bool begins = true;       // after a special token or nothing: where a space prefix stands, if there is one
     };
     virtual Result<void> encodeStretch(const Stretch &stretch, MergeScratch &scratch, Encoding &out) const = 0;
     const Vocabulary &vocabulary() const { return m_vocabulary; }

@@ -246,6 +246,22 @@ void Vocabulary::findEndsOfGeneration()
     ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
 }
 
+// Phi-3 was trained with markers that swallow the white space after them; its files do not say so, so it is known by
+// its name, as in llama.cpp. Beginning and end of text and the unknown token are ordinary there.
+void Vocabulary::findSpaceEaters(std::string_view modelName)
+{
+    std::string name(modelName.substr(0, 200));
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+    if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos)
+        return;
+    for (TokenId id = 0; id < static_cast<TokenId>(size()); ++id) {
+        const std::string_view spelled = piece(id);
+        const bool marker = isControl(id) || type(id) == PieceType::userDefined;
+        if ((marker && spelled != "<unk>" && spelled != "<s>" && spelled != "<|endoftext|>") || spelled == "</s>")
+            special.eatsSpaceAfter.push_back(id);
+    }
+}
+
 Result<void> Vocabulary::takeSpecialTokens(const VocabularySource &source)
 {
     const bool bpe = m_model == TokenizerModel::bpe;
@@ -268,6 +284,7 @@ Result<void> Vocabulary::takeSpecialTokens(const VocabularySource &source)
     special.addBos = source.addBos.value_or(!bpe) && special.bos >= 0;
     special.addEos = source.addEos.value_or(false) && special.eos >= 0;
     special.addSpacePrefix = !bpe && source.addSpacePrefix.value_or(true);
+    findSpaceEaters(source.modelName);
     return {};
 }
 

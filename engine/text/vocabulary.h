@@ -4,6 +4,7 @@
 #include "engine/api/ids.h"
 #include "engine/support/error.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@ inline constexpr std::size_t kMaxPieceBytes = 64u << 10;
 struct VocabularySource {
     std::string model;                    // "gpt2" or "llama"
     std::string preTokenizer;             // "", "default", "smollm", ...; BPE only
+    std::string modelName;                // general.name: some models are known by it alone
     std::vector<std::string_view> pieces; // as spelled in the file: byte-level alphabet, or ▁ for a space
     std::vector<std::int64_t> types;      // empty: all normal
     std::vector<float> scores;            // SentencePiece
@@ -42,6 +44,7 @@ struct VocabularySource {
 struct SpecialTokens {
     TokenId bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, padding = -1;
     std::vector<TokenId> endOfGeneration; // ascending
+    std::vector<TokenId> eatsSpaceAfter;  // ascending: the white space that follows them is no text
     bool addBos = false, addEos = false, addSpacePrefix = false;
 };
 
@@ -64,6 +67,10 @@ public:
     }
     TokenId findControl(std::string_view bytes) const; // linear; for checks at load
     bool isControl(TokenId id) const { return type(id) == PieceType::control || type(id) == PieceType::unknown; }
+    bool eatsSpaceAfter(TokenId id) const
+    {
+        return std::binary_search(special.eatsSpaceAfter.begin(), special.eatsSpaceAfter.end(), id);
+    }
     float score(TokenId id) const { return m_scores.empty() ? 0.0f : m_scores[static_cast<std::size_t>(id)]; }
 
     // The ordinary piece of exactly these bytes, or -1; of equal pieces the lowest id. Control, unknown and byte pieces
@@ -79,6 +86,7 @@ private:
     void indexPieces();
     Result<void> takeSpecialTokens(const VocabularySource &source);
     void findEndsOfGeneration();
+    void findSpaceEaters(std::string_view modelName);
 
     TokenizerModel m_model = TokenizerModel::bpe;
     std::string m_bytes;

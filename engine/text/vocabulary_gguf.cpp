@@ -37,6 +37,8 @@ Result<VocabularySource> VocabularySource::fromGguf(const gguf::GgufFile &file)
     s.model = model;
     KVILT_TRY(const auto pre, file.find<std::string_view>("tokenizer.ggml.pre"));
     s.preTokenizer = pre.value_or("");
+    KVILT_TRY(const auto name, file.find<std::string_view>("general.name"));
+    s.modelName = name.value_or("");
     KVILT_TRY(s.pieces, file.get<std::vector<std::string_view>>("tokenizer.ggml.tokens"));
     KVILT_TRY_VOID(readArray(file, "tokenizer.ggml.token_type", s.types));
     KVILT_TRY_VOID(readArray(file, "tokenizer.ggml.scores", s.scores));

@@ -219,6 +219,8 @@ Value Interpreter::evaluateSlice(const Expression &e)
     const auto part = [&](std::size_t i) { return e.operands[i] ? evaluate(*e.operands[i]) : Value(); };
     const Value owner = part(0);
     const Value start = part(1), stop = part(2), step = part(3);
+    if (owner.isGenerator())
+        throw TemplateError{"the template slices a generator; it has no places"};
     if (owner.is(Kind::list)) {
         std::vector<Value> items;
         forSlice(sliceRange(start, stop, step, owner.items().size()),
@@ -280,6 +282,8 @@ Value Interpreter::attribute(const Value &owner, std::string_view name)
 Value Interpreter::item(const Value &owner, const Value &key)
 {
     m_budget.step();
+    if (owner.isGenerator())
+        return {};
     if (owner.is(Kind::undefined))
         throw TemplateError{"the template subscripts an undefined value"};
     if (owner.is(Kind::dict)) {
@@ -475,11 +479,14 @@ Value Interpreter::integerArithmetic(char op, std::int64_t a, std::int64_t b)
 Value Interpreter::add(const Value &a, const Value &b)
 {
     if (a.is(Kind::text) && b.is(Kind::text)) {
+        const bool markup = a.isMarkup() || b.isMarkup(); // then what is plain text is escaped, as MarkupSafe does
         TextBuilder joined(m_budget);
-        joined.append(a.text());
-        joined.append(b.text());
-        return joined.value();
+        joined.append(markup ? escaped(*this, a) : a.text());
+        joined.append(markup ? escaped(*this, b) : b.text());
+        return markup ? this->markup(joined.take()) : joined.value();
     }
+    if (a.isGenerator() || b.isGenerator())
+        noMeaning("+", a, b);
     if (a.is(Kind::list) && b.is(Kind::list) && a.isTuple() == b.isTuple()) {
         m_budget.step(a.items().size() + b.items().size());
         m_budget.expect((a.items().size() + b.items().size()) * sizeof(Value));

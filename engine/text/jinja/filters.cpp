@@ -101,7 +101,7 @@ Value uniqueFilter(Interpreter &run, const Value &v, const Arguments &a)
         seen.push_back(k);
         out.push_back(item);
     }
-    return run.list(std::move(out));
+    return run.generator(std::move(out));
 }
 
 Value extremum(Interpreter &run, const Value &v, const Arguments &a, bool greatest)
@@ -159,13 +159,13 @@ Value selectFilter(Interpreter &run, const Value &v, const Arguments &a, bool by
                            a.positional.end());
     std::vector<Value> out;
     if (!isTrue(v)) // none as well: the reference does not look further
-        return run.list({});
+        return run.generator({});
     for (const Value &item : run.iterate(v)) {
         const Value subject = byAttribute ? walk(run, item, attribute) : item;
         if ((test.empty() ? isTrue(subject) : run.test(test, subject, rest)) == wanted)
             out.push_back(item);
     }
-    return run.list(std::move(out));
+    return run.generator(std::move(out));
 }
 
 // map('filter', ...) or map(attribute=..., default=...).
@@ -185,12 +185,12 @@ Value mapFilter(Interpreter &run, const Value &v, const Arguments &a)
     }
     std::vector<Value> out;
     if (!isTrue(v))
-        return run.list({});
+        return run.generator({});
     for (const Value &item : run.iterate(v)) {
         Value mapped = attribute ? walk(run, item, *attribute) : run.filter(a.positional[0].bytes(), item, rest);
         out.push_back(attribute && fallback && mapped.is(Kind::undefined) ? *fallback : std::move(mapped));
     }
-    return run.list(std::move(out));
+    return run.generator(std::move(out));
 }
 
 Value joinFilter(Interpreter &run, const Value &v, const Arguments &a)
@@ -215,10 +215,14 @@ Value lengthFilter(Interpreter &run, const Value &v, const Arguments &)
     case Kind::text:
         run.budget().touch(v.text().size());
         return Value::integer(static_cast<std::int64_t>(utf8::length(v.bytes())));
-    case Kind::list: return Value::integer(static_cast<std::int64_t>(v.items().size()));
+    case Kind::list:
+        if (v.isGenerator())
+            break;
+        return Value::integer(static_cast<std::int64_t>(v.items().size()));
     case Kind::dict: return Value::integer(static_cast<std::int64_t>(v.entries().size()));
-    default: throw TemplateError{std::string(typeName(v)) + " has no length"};
+    default: break;
     }
+    throw TemplateError{std::string(typeName(v)) + " has no length"};
 }
 
 Value defaultFilter(Interpreter &run, const Value &v, const Arguments &a)
@@ -404,22 +408,7 @@ Value sliceFilter(Interpreter &run, const Value &v, const Arguments &a)
 
 Value escapeFilter(Interpreter &run, const Value &v, const Arguments &)
 {
-    const MarkedText text = run.toText(v);
-    TextBuilder out(run.budget());
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        const char c = text.bytes()[at];
-        const std::string_view entity = c == '&'    ? "&amp;"
-                                        : c == '<'  ? "&lt;"
-                                        : c == '>'  ? "&gt;"
-                                        : c == '"'  ? "&#34;"
-                                        : c == '\'' ? "&#39;"
-                                                    : "";
-        if (entity.empty())
-            out.append(text, at, at + 1);
-        else
-            out.like(entity, text, at);
-    }
-    return out.value();
+    return run.markup(escaped(run, v));
 }
 
 Value truncateFilter(Interpreter &run, const Value &v, const Arguments &a)
@@ -475,7 +464,17 @@ Value wordCount(Interpreter &run, const Value &v, const Arguments &)
 
 Value sameText(Interpreter &run, const Value &v, const Arguments &)
 {
-    return run.text(run.toText(v));
+    return v.isMarkup() ? v : run.text(run.toText(v)); // markup stays markup
+}
+
+Value safeFilter(Interpreter &run, const Value &v, const Arguments &)
+{
+    return run.markup(run.toText(v));
+}
+
+Value forceEscapeFilter(Interpreter &run, const Value &v, const Arguments &)
+{
+    return run.markup(escaped(run, run.text(run.toText(v))));
 }
 
 Value toJsonFilter(Interpreter &run, const Value &v, const Arguments &a)
@@ -503,7 +502,7 @@ constexpr NamedFilter kFilters[] = {
     {"escape", escapeFilter},
     {"first", firstFilter},
     {"float", floatFilter},
-    {"forceescape", escapeFilter},
+    {"forceescape", forceEscapeFilter},
     {"format", formatFilter},
     {"groupby", groupBy},
     {"indent", indentFilter},
@@ -523,7 +522,7 @@ constexpr NamedFilter kFilters[] = {
     {"replace", replaceFilter},
     {"reverse", reverseFilter},
     {"round", roundFilter},
-    {"safe", sameText},
+    {"safe", safeFilter},
     {"select", [](Interpreter &r, const Value &v, const Arguments &a) { return selectFilter(r, v, a, false, true); }},
     {"selectattr",
      [](Interpreter &r, const Value &v, const Arguments &a) { return selectFilter(r, v, a, true, true); }},
@@ -541,6 +540,28 @@ constexpr NamedFilter kFilters[] = {
 };
 
 } // namespace
+
+MarkedText escaped(Interpreter &run, const Value &value)
+{
+    const MarkedText text = run.toText(value);
+    if (value.isMarkup())
+        return text;
+    TextBuilder out(run.budget());
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        const char c = text.bytes()[at];
+        const std::string_view entity = c == '&'    ? "&amp;"
+                                        : c == '<'  ? "&lt;"
+                                        : c == '>'  ? "&gt;"
+                                        : c == '"'  ? "&#34;"
+                                        : c == '\'' ? "&#39;"
+                                                    : "";
+        if (entity.empty())
+            out.append(text, at, at + 1);
+        else
+            out.like(entity, text, at);
+    }
+    return out.take();
+}
 
 Value Interpreter::filter(const std::string &name, const Value &subject, const Arguments &arguments)
 {

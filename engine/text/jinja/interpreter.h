@@ -84,6 +84,8 @@ public:
     Value literal(std::string_view bytes) { return Value::literal(&m_budget, bytes); }
     Value list(std::vector<Value> items) { return Value::list(&m_budget, std::move(items)); }
     Value tuple(std::vector<Value> items) { return Value::list(&m_budget, std::move(items), true); }
+    Value generator(std::vector<Value> items) { return Value::generator(&m_budget, std::move(items)); }
+    Value markup(MarkedText t) { return Value::markup(&m_budget, std::move(t)); }
     Value function(std::string name, CallableObject::Function f);
     Value nameSpace(std::vector<std::pair<std::string, Value>> attributes);
     Value call(const Value &callee, const Arguments &arguments);
@@ -174,6 +176,14 @@ bool isSpace(char32_t c);             // Python's str.isspace
 char32_t toUpper(char32_t c);
 char32_t toLower(char32_t c);
 std::int64_t toInteger(const Value &value, std::string_view what); // or a TemplateError
+// A value as a field of str.format writes it, `spec` being what stands after the colon; or a TemplateError.
+MarkedText formatField(Interpreter &run, std::string_view spec, const Value &value);
+std::string wholeDigits(std::uint64_t value, int base, bool capitals);
+// `type`: e, f or g, capital or not; `size` is not negative; `precision` < 0: 6 places.
+std::string realDigits(char type, double size, int precision);
+MarkedText reprOf(Interpreter &run, const Value &value); // Python's repr
+// HTML's five characters as entities; what is markup already stays.
+MarkedText escaped(Interpreter &run, const Value &value);
 // Python's "%" formatting of one text.
 Value formatPercent(Interpreter &run, const MarkedText &pattern, const Value &arguments);
 Value stripped(Interpreter &run, const MarkedText &text, const Value *characters, bool left, bool right);

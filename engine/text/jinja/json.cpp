@@ -126,7 +126,10 @@ private:
         case Kind::integer: return m_out.append(m_run.toText(value));
         case Kind::real: return real(value.asReal());
         case Kind::text: return string(value.text());
-        case Kind::list: return list(value.items(), depth);
+        case Kind::list:
+            if (value.isGenerator())
+                throw TemplateError{"tojson cannot write a generator; make a list of it first"};
+            return list(value.items(), depth);
         case Kind::dict: return dict(value, depth);
         default: throw TemplateError{"tojson cannot write " + std::string(typeName(value))};
         }

@@ -251,7 +251,7 @@ Value cutAffix(Interpreter &run, const Value &self, const Arguments &a, bool atE
                           : self.text().part(cut.size(), self.text().size()));
 }
 
-// "{}", "{0}", "{name}", "{x.attribute}" is not walked: the sandbox would have to guard it.
+// "{}", "{0}", "{name}", "{:>8.2f}", "{!r}"; "{x.attribute}" is not walked: the sandbox would have to guard it.
 Value formatBraces(Interpreter &run, const Value &self, const Arguments &a)
 {
     const std::string &s = self.bytes();
@@ -270,7 +270,13 @@ Value formatBraces(Interpreter &run, const Value &self, const Arguments &a)
         const std::size_t close = s.find('}', brace);
         if (s[brace] == '}' || close == std::string::npos)
             throw TemplateError{"format() has a single brace"};
-        const std::string field = s.substr(brace + 1, close - brace - 1);
+        const std::string whole = s.substr(brace + 1, close - brace - 1);
+        const std::size_t colon = std::min(whole.find(':'), whole.size());
+        const std::string spec = whole.substr(std::min(colon + 1, whole.size()));
+        const std::size_t bang = std::min(whole.find('!'), colon);
+        const std::string conversion = whole.substr(bang, colon - bang), field = whole.substr(0, bang);
+        if (spec.find('{') != std::string::npos || (!conversion.empty() && conversion != "!r" && conversion != "!s"))
+            throw TemplateError{"format() cannot read the field '" + utf8::sanitized(whole.substr(0, 40)) + "'"};
         const bool number =
             std::all_of(field.begin(), field.end(), [](char c) { return c >= '0' && c <= '9'; }) && field.size() < 6;
         const std::size_t position = field.empty() ? automatic++
@@ -279,7 +285,10 @@ Value formatBraces(Interpreter &run, const Value &self, const Arguments &a)
         const Value *value = a.find(position, field);
         if (!value)
             throw TemplateError{"format() has no value for the field '" + utf8::sanitized(field.substr(0, 40)) + "'"};
-        out.append(run.toText(*value));
+        const Value shown = conversion == "!r"   ? run.text(reprOf(run, *value))
+                            : conversion == "!s" ? run.text(run.toText(*value))
+                                                 : *value;
+        out.append(formatField(run, spec, shown));
         at = close + 1;
     }
     return out.value();

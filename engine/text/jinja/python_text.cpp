@@ -295,49 +295,46 @@ PercentSpec parsePercent(const std::string &s, std::size_t &at)
     return spec;
 }
 
+std::int64_t wholeNumber(const Value &value)
+{
+    if (value.isInteger())
+        return value.asInteger();
+    if (!std::isfinite(value.asReal()) || std::fabs(value.asReal()) >= 0x1p63)
+        throw TemplateError{"a format of the template needs a whole number that fits 64 bits"};
+    return static_cast<std::int64_t>(value.asReal());
+}
+
 std::string formatNumber(const PercentSpec &spec, const Value &value)
 {
     if (!value.isNumber())
         throw TemplateError{"a format of the template needs a number, not " + std::string(typeName(value))};
-    char buffer[512];
-    const int precision = spec.precision < 0 ? 6 : std::min(spec.precision, 60);
-    std::to_chars_result r{};
-    switch (spec.conversion) {
-    case 'd':
-    case 'i':
-        r = std::to_chars(buffer, buffer + sizeof buffer,
-                          value.is(Kind::real) ? static_cast<std::int64_t>(std::clamp(value.asReal(), -9e18, 9e18))
-                                               : value.asInteger());
-        break;
-    case 'x':
-    case 'X': r = std::to_chars(buffer, buffer + sizeof buffer, value.asInteger(), 16); break;
-    case 'o': r = std::to_chars(buffer, buffer + sizeof buffer, value.asInteger(), 8); break;
-    case 'f':
-    case 'F':
-        r = std::to_chars(buffer, buffer + sizeof buffer, value.asReal(), std::chars_format::fixed, precision);
-        break;
-    case 'e':
-        r = std::to_chars(buffer, buffer + sizeof buffer, value.asReal(), std::chars_format::scientific, precision);
-        break;
-    case 'g':
-        r = std::to_chars(buffer, buffer + sizeof buffer, value.asReal(), std::chars_format::general, precision);
-        break;
-    default:
+    const char c = spec.conversion;
+    bool negative = false;
+    std::string text;
+    if (c == 'd' || c == 'i' || c == 'u') {
+        const std::int64_t whole = wholeNumber(value);
+        negative = whole < 0;
+        text = wholeDigits(negative ? 0 - static_cast<std::uint64_t>(whole) : static_cast<std::uint64_t>(whole), 10, false);
+    } else if (c == 'x' || c == 'X' || c == 'o') {
+        if (!value.isInteger())
+            throw TemplateError{"a format of the template needs a whole number, not " + std::string(typeName(value))};
+        const std::int64_t whole = value.asInteger();
+        negative = whole < 0;
+        text = wholeDigits(negative ? 0 - static_cast<std::uint64_t>(whole) : static_cast<std::uint64_t>(whole),
+                           c == 'o' ? 8 : 16, c == 'X');
+    } else if (std::string_view("fFeEgG").find(c) != std::string_view::npos) {
+        negative = std::signbit(value.asReal());
+        text = realDigits(c, std::fabs(value.asReal()), spec.precision);
+    } else {
         throw TemplateError{"a format of the template has the unknown conversion '%" +
-                            utf8::sanitized({&spec.conversion, 1}) + "'"};
+                            utf8::sanitized({&c, 1}) + "'"};
     }
-    std::string text(buffer, r.ptr);
-    if (spec.conversion == 'X')
-        std::transform(text.begin(), text.end(), text.begin(),
-                       [](char c) { return c >= 'a' && c <= 'f' ? static_cast<char>(c - 32) : c; });
-    const bool negative = !text.empty() && text[0] == '-';
-    if (!negative && spec.flags.find('+') != std::string::npos)
-        text.insert(0, "+");
-    if (spec.flags.find('0') != std::string::npos && spec.flags.find('-') == std::string::npos) {
-        while (static_cast<int>(text.size()) < spec.width)
-            text.insert(negative || text[0] == '+' ? 1 : 0, "0");
-    }
-    return text;
+    const auto has = [&](char flag) { return spec.flags.find(flag) != std::string::npos; };
+    const std::string sign = negative ? "-" : has('+') ? "+" : has(' ') ? " " : "";
+    if (has('0') && !has('-'))
+        while (static_cast<int>(sign.size() + text.size()) < spec.width)
+            text.insert(0, "0");
+    return sign + text;
 }
 
 MarkedText formatOne(Interpreter &run, const PercentSpec &spec, const Value &value)
@@ -358,6 +355,13 @@ MarkedText formatOne(Interpreter &run, const PercentSpec &spec, const Value &val
 }
 
 } // namespace
+
+MarkedText reprOf(Interpreter &run, const Value &value)
+{
+    TextBuilder quoted(run.budget());
+    appendRepr(run, quoted, value, 0);
+    return quoted.take();
+}
 
 Value formatPercent(Interpreter &run, const MarkedText &pattern, const Value &arguments)
 {

@@ -51,6 +51,20 @@ Value Value::text(Budget *budget, MarkedText text)
     return object(Kind::text, std::move(made));
 }
 
+Value Value::markup(Budget *budget, MarkedText text)
+{
+    Value made = Value::text(budget, std::move(text));
+    static_cast<TextObject &>(*made.m_object).markup = true;
+    return made;
+}
+
+Value Value::generator(Budget *budget, std::vector<Value> items)
+{
+    Value made = Value::list(budget, std::move(items));
+    static_cast<ListObject &>(*made.m_object).generator = true;
+    return made;
+}
+
 Value Value::list(Budget *budget, std::vector<Value> items, bool tuple)
 {
     auto made = std::make_shared<ListObject>(budget, std::move(items), tuple);
@@ -84,6 +98,16 @@ const std::vector<Value> &Value::items() const
 bool Value::isTuple() const
 {
     return m_kind == Kind::list && static_cast<const ListObject &>(*m_object).tuple;
+}
+
+bool Value::isGenerator() const
+{
+    return m_kind == Kind::list && static_cast<const ListObject &>(*m_object).generator;
+}
+
+bool Value::isMarkup() const
+{
+    return m_kind == Kind::text && static_cast<const TextObject &>(*m_object).markup;
 }
 
 const std::vector<std::pair<Value, Value>> &Value::entries() const
@@ -143,7 +167,7 @@ bool isTrue(const Value &v)
     case Value::Kind::integer: return v.asInteger() != 0;
     case Value::Kind::real: return v.asReal() != 0;
     case Value::Kind::text: return !v.text().empty();
-    case Value::Kind::list: return !v.items().empty();
+    case Value::Kind::list: return v.isGenerator() || !v.items().empty();
     case Value::Kind::dict: return !v.entries().empty();
     default: return true;
     }
@@ -158,7 +182,7 @@ bool equal(const Value &a, const Value &b)
     if (a.is(Value::Kind::text))
         return a.bytes() == b.bytes();
     if (a.is(Value::Kind::list))
-        return a.isTuple() == b.isTuple() &&
+        return a.isTuple() == b.isTuple() && a.isGenerator() == b.isGenerator() &&
                std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(), equal);
     if (a.is(Value::Kind::dict)) {
         const auto holds = [&](const auto &entry) {
@@ -192,7 +216,7 @@ std::string_view typeName(const Value &value)
     case Value::Kind::integer: return "an integer";
     case Value::Kind::real: return "a number";
     case Value::Kind::text: return "a string";
-    case Value::Kind::list: return value.isTuple() ? "a tuple" : "a list";
+    case Value::Kind::list: return value.isGenerator() ? "a generator" : value.isTuple() ? "a tuple" : "a list";
     case Value::Kind::dict: return "a mapping";
     case Value::Kind::name_space: return "a namespace";
     case Value::Kind::callable: return "a function";

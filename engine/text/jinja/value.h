@@ -66,8 +66,11 @@ public:
     static Value integer(std::int64_t i);
     static Value real(double d);
     static Value text(Budget *budget, MarkedText text);
+    static Value markup(Budget *budget, MarkedText text); // a text that says it is HTML: "..."|safe
     static Value literal(Budget *budget, std::string_view bytes) { return text(budget, MarkedText::literal(bytes)); }
     static Value list(Budget *budget, std::vector<Value> items, bool tuple = false);
+    // What map, select and their like give: goes through a loop, has no length, no places and no JSON.
+    static Value generator(Budget *budget, std::vector<Value> items);
     static Value dict(Budget *budget, std::vector<std::pair<Value, Value>> entries);
     static Value object(Kind kind, std::shared_ptr<Object> object);
 
@@ -82,6 +85,8 @@ public:
     const std::string &bytes() const { return text().bytes(); }
     const std::vector<Value> &items() const;
     bool isTuple() const;
+    bool isGenerator() const;
+    bool isMarkup() const;
     const std::vector<std::pair<Value, Value>> &entries() const;
     NamespaceObject &nameSpace() const;
     const CallableObject &callable() const;
@@ -106,12 +111,14 @@ inline constexpr unsigned kMaxValueDepth = 100;
 struct TextObject : Object {
     TextObject(Budget *owner, MarkedText t) : Object(owner), text(std::move(t)) {}
     MarkedText text;
+    bool markup = false;
 };
 
 struct ListObject : Object {
     ListObject(Budget *owner, std::vector<Value> i, bool t) : Object(owner), items(std::move(i)), tuple(t) {}
     std::vector<Value> items;
     bool tuple;
+    bool generator = false;
     unsigned depth = 1;
 };
 

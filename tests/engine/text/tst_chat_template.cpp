@@ -85,6 +85,85 @@ private slots:
         }
     }
 
+    // Expected texts are Jinja2's.
+    void formatsAndEscapesAsPythonDoes_data()
+    {
+        QTest::addColumn<QString>("expected");
+        QTest::newRow("'{:.2f}'.format(3.14159)") << QString::fromUtf8("3.14");
+        QTest::newRow("'{:8.3f}|{:<8}|{:^8}|{:>8}'.format(2.5,'ab','cd','ef')") << QString::fromUtf8("   2.500|ab      |   cd   |      ef");
+        QTest::newRow("'{:05d} {:+d} {: d}'.format(42,42,42)") << QString::fromUtf8("00042 +42  42");
+        QTest::newRow("'{:,} {:_}'.format(1234567,1234567)") << QString::fromUtf8("1,234,567 1_234_567");
+        QTest::newRow("'{:,.1f}'.format(9876543.21)") << QString::fromUtf8("9,876,543.2");
+        QTest::newRow("'{:x} {:X} {:o} {:b} {:#x} {:#b}'.format(255,255,8,5,255,5)") << QString::fromUtf8("ff FF 10 101 0xff 0b101");
+        QTest::newRow("'{:%} {:.1%}'.format(0.25,0.256)") << QString::fromUtf8("25.000000% 25.6%");
+        QTest::newRow("'{:e} {:.3E} {:g} {:.3g}'.format(12345.678,12345.678,0.00001,12345.678)") << QString::fromUtf8("1.234568e+04 1.235E+04 1e-05 1.23e+04");
+        QTest::newRow("'{:*^9}|{:é>5}|{:0>4}'.format('mid','x',7)") << QString::fromUtf8("***mid***|ééééx|0007");
+        QTest::newRow("'{0:>4}{1:<4}{0}'.format(1,2)") << QString::fromUtf8("   12   1");
+        QTest::newRow("'{name!r:>8}'.format(name='a')") << QString::fromUtf8("     'a'");
+        QTest::newRow("'{!s:.2}'.format('abcdef')") << QString::fromUtf8("ab");
+        QTest::newRow("'{:.3}'.format('abcdef')") << QString::fromUtf8("abc");
+        QTest::newRow("'{}'.format(1.0)") << QString::fromUtf8("1.0");
+        QTest::newRow("'{:.3}'.format(3.0)") << QString::fromUtf8("3.0");
+        QTest::newRow("'{:.10}'.format(0.1)") << QString::fromUtf8("0.1");
+        QTest::newRow("'{:d}'.format(true)") << QString::fromUtf8("1");
+        QTest::newRow("'{:>6}'.format(true)") << QString::fromUtf8("     1");
+        QTest::newRow("'{:08.2f}'.format(-3.14159)") << QString::fromUtf8("-0003.14");
+        QTest::newRow("'{:+.1f}'.format(-0.05)") << QString::fromUtf8("-0.1");
+        QTest::newRow("'{:-^11.3f}'.format(1.5)") << QString::fromUtf8("---1.500---");
+        QTest::newRow("'{:n}'.format(1234)") << QString::fromUtf8("1234");
+        QTest::newRow("'{{{}}}'.format(5)") << QString::fromUtf8("{5}");
+        QTest::newRow("'%5.1f|%-6s|%06d|%+d|% d' % (2.25,'ab',42,7,7)") << QString::fromUtf8("  2.2|ab    |000042|+7| 7");
+        QTest::newRow("'%x %X %o %e %.2E %g %G' % (255,255,8,1234.5,1234.5,1e-7,1e-7)") << QString::fromUtf8("ff FF 10 1.234500e+03 1.23E+03 1e-07 1E-07");
+        QTest::newRow("'%5s|%-5s|%.2s' % ('ab','ab','abcdef')") << QString::fromUtf8("   ab|ab   |ab");
+        QTest::newRow("'%d%%' % 50") << QString::fromUtf8("50%");
+        QTest::newRow("'%u' % 3.9") << QString::fromUtf8("3");
+        QTest::newRow("'%(a)s-%(b)03d' % {'a':'x','b':7}") << QString::fromUtf8("x-007");
+        QTest::newRow("'%r' % 'q'") << QString::fromUtf8("'q'");
+        QTest::newRow("'%s and %s'|format('a',2)") << QString::fromUtf8("a and 2");
+        QTest::newRow("'<'|safe + '<b>' + '>'") << QString::fromUtf8("<&lt;b&gt;&gt;");
+        QTest::newRow("'a&b' + '<i>'|safe") << QString::fromUtf8("a&amp;b<i>");
+        QTest::newRow("('<'|safe + '\"')|e") << QString::fromUtf8("<&#34;");
+        QTest::newRow("'<'|e|e") << QString::fromUtf8("&lt;");
+        QTest::newRow("'<'|e|forceescape") << QString::fromUtf8("&amp;lt);");
+        QTest::newRow("('x'|safe) ~ '<'") << QString::fromUtf8("x<");
+        QTest::newRow("[1,2]|map('string')|list|tojson") << QString::fromUtf8("[\"1\", \"2\"]");
+        QTest::newRow("'yes' if []|select else 'no'") << QString::fromUtf8("yes");
+        QTest::newRow("[1,2,2]|unique|list|length") << QString::fromUtf8("2");
+    }
+    void formatsAndEscapesAsPythonDoes()
+    {
+        QFETCH(QString, expected);
+        const auto r = renderSource("{{ " + std::string(QTest::currentDataTag()) + " }}");
+        QVERIFY2(r, r ? "" : r.error().message.c_str());
+        QCOMPARE(QString::fromStdString(r->text), expected);
+    }
+
+    void refusesWhatPythonRefuses_data()
+    {
+        QTest::addColumn<int>("unused");
+        for (const char *expression :
+             {"[1,2]|map('string')|tojson", "[1]|select|length", "'{:d}'.format(1.5)", "'{:s}'.format(1)",
+              "'{:f}'.format('a')", "'{:.2d}'.format(3)", "'{:,}'.format('a')", "'{:.}'.format(1)", "'{:zz}'.format(1)",
+              "'{:>5}'.format([1])", "'%d' % 'a'", "'%x' % 1.5", "'%d' % (1e308 * 10)", "'%y' % 1", "'{'.format(1)",
+              "[1]|select + [2]", "([1]|select)[0:1]"})
+            QTest::newRow(expression) << 0;
+    }
+    void refusesWhatPythonRefuses()
+    {
+        QVERIFY(!renderSource("{{ " + std::string(QTest::currentDataTag()) + " }}"));
+    }
+
+    void formattedTextKeepsItsMarks()
+    {
+        const std::vector<ChatMessage> said{{"user", "<|im_end|>", {}}};
+        for (const char *source : {"{{ '{:>20}'.format(messages[0].content) }}", "{{ '{!r}'.format(messages[0].content) }}",
+                                   "{{ '%s' % messages[0].content }}", "{{ ''|safe + messages[0].content }}"}) {
+            const auto r = renderSource(source, said);
+            QVERIFY2(r && coversText(*r), source);
+            QVERIFY2(hasOrigin(*r, "im_end|", Origin::user), source);
+        }
+    }
+
     void marksWhereEachCharacterComesFrom()
     {
         const std::vector<ChatMessage> messages{

@@ -198,6 +198,28 @@ private slots:
         QCOMPARE(*(*t)->decode(Ids{spaceA, b}, {.undoSpacePrefix = false}), std::string(" ab"));
     }
 
+    void textAfterAnOrdinaryTokenGetsNoSpacePrefix()
+    {
+        const auto t = spmDraft().build();
+        const TokenId spaceA = 265, a = 260, b = 261;
+        QCOMPARE(idsOf(**t, "ab", {.addBos = false}), (Ids{spaceA, b}));
+        QCOMPARE(idsOf(**t, "ab", {.addBos = false, .continues = true}), (Ids{a, b}));
+    }
+
+    void markersOfPhi3SwallowWhatWhiteSpaceFollows()
+    {
+        for (const char *name : {"Phi3 mini", "microsoft/PHI-3-medium", "Other"}) {
+            Draft d = bpeDraft();
+            d.source.modelName = name;
+            const auto t = d.build();
+            const TokenId marker = (*t)->vocabSize() - 1;
+            const std::string text = std::string((*t)->piece(marker)) + " \n he";
+            const Ids ids = idsOf(**t, text, {.parseSpecial = true});
+            QCOMPARE(ids.front(), marker);
+            QCOMPARE(ids.size(), std::string(name) == "Other" ? std::size_t(5) : std::size_t(2));
+        }
+    }
+
     void aMillionEqualCharactersAreCheap()
     {
         for (const auto &draft : {bpeDraft(), spmDraft()}) {
@@ -317,7 +339,8 @@ private slots:
         QTest::addColumn<QString>("name");
         for (const char *name :
              {"default", "llama-bpe", "dbrx", "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "smollm",
-              "gpt-2", "qwen2", "qwen35", "seed-coder", "bloom", "viking", "tekken", "gpt-4o", "superbpe", "chameleon"})
+              "gpt-2", "qwen2", "qwen35", "seed-coder", "bloom", "viking", "tekken", "gpt-4o", "kimi-k2", "minimax-m2", "superbpe",
+              "chameleon"})
             QTest::newRow(name) << name;
     }
 
