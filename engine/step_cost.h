@@ -3,6 +3,7 @@
 
 #include "engine/sched/scheduler.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace kvilt {
@@ -16,16 +17,22 @@ public:
         if (seconds <= 0)
             return;
         if (promptTokens == 0)
-            blend(m_cost.decode, seconds / decoding);
-        else if (const double rest = seconds - m_cost.decode * decoding; rest > 0)
-            blend(m_cost.prefill, rest / promptTokens);
+            blend(m_cost.decode, seconds / decoding, 0.5);
+        // A few tokens cost as much as reading the weights once: they say nothing of a chunk, and little until it is
+        // of some size.
+        else if (const double rest = seconds - m_cost.decode * decoding; rest > 0 && promptTokens >= kFewTokens)
+            blend(m_cost.prefill, rest / promptTokens, std::min(0.5, promptTokens / 128.0));
     }
     const sched::StepCost &cost() const { return m_cost; }
     double prefillRate() const { return m_cost.prefill > 0 ? 1 / m_cost.prefill : 0; }
     double decodeRate() const { return m_cost.decode > 0 ? 1 / m_cost.decode : 0; }
 
 private:
-    static void blend(double &value, double fresh) { value = value > 0 ? 0.5 * (value + fresh) : fresh; }
+    static constexpr std::uint32_t kFewTokens = 8;
+    static void blend(double &value, double fresh, double weight)
+    {
+        value = value > 0 ? value + weight * (fresh - value) : fresh;
+    }
     sched::StepCost m_cost;
 };
 

@@ -10,7 +10,8 @@
 namespace kvilt::worker {
 
 // The one thread for work that takes its time and touches nothing of the engine: scanning folders, opening and
-// hashing models, exports. Tasks run in order; a task gets a flag that is set when the program ends.
+// hashing models, exports. Tasks run in order, those still waiting at the end as well; a task gets a flag that is set
+// when the program ends, and long ones look at it.
 class Background {
 public:
     using Task = std::function<void(const std::atomic<bool> &cancel)>;
@@ -31,6 +32,8 @@ private:
             if (auto task = m_tasks.waitUntil(stop, std::chrono::steady_clock::time_point::max()))
                 (*task)(m_cancel);
         }
+        while (auto task = m_tasks.take()) // an export or the settings must not be lost at the end
+            (*task)(m_cancel);
     }
 
     Mailbox<Task> m_tasks;

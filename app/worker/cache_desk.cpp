@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <unordered_map>
+#include <map>
 
 namespace kvilt::worker {
 
@@ -237,23 +237,16 @@ void CacheDesk::sessionDeleted(SessionId session)
 
 void CacheDesk::complete(std::vector<api::SessionSummary> &sessions) const
 {
-    std::unordered_map<SessionId, std::uint32_t> inMemory;
-    if (m_engine) {
-        const api::PoolSnapshot pool = m_engine->snapshot();
-        if (!pool.groups.empty()) {
-            for (const api::BlockInfo &block : pool.groups.front().blocks) {
-                if (block.state != api::BlockState::free && block.owner.value != 0)
-                    ++inMemory[block.owner];
-            }
-        }
-    }
+    std::map<SessionId, std::uint32_t> inMemory;
+    if (m_engine)
+        inMemory = m_engine->cache().blocksOfSessions();
+    const auto onDisk = m_kv ? m_kv->usages() : std::map<SessionId, store::KvUsage>();
     for (api::SessionSummary &session : sessions) {
         if (const auto found = inMemory.find(session.id); found != inMemory.end())
             session.blocksInMemory = found->second;
-        if (m_kv) {
-            const store::KvUsage usage = m_kv->usage(session.id);
-            session.kvBytes = usage.bytes;
-            session.blocksOnDisk = usage.blocks;
+        if (const auto found = onDisk.find(session.id); found != onDisk.end()) {
+            session.kvBytes = found->second.bytes;
+            session.blocksOnDisk = found->second.blocks;
         }
     }
 }

@@ -382,7 +382,7 @@ void EngineWorker::Impl::handle(api::Command &posted)
         },
         posted);
     tellNotices();
-    cache->refresh(steadyNs(), true);
+    cache->refresh(steadyNs(), relist);
     if (relist)
         listSessions(lastQuery);
 }

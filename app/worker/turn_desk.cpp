@@ -26,6 +26,16 @@ api::update::TurnPhase phaseOf(SequencePhase phase)
     return api::update::TurnPhase::decode;
 }
 
+// Every reply of a chat draws from a stream of its own, each branch from another one, and the same seed gives the same
+// chat again.
+std::uint64_t drawSeed(const OpenSession &open)
+{
+    std::uint64_t seed = open.settings.sampling.seed + open.messages.size();
+    for (std::size_t i = 0; i < open.messages.size(); ++i)
+        seed += 0x9e3779b97f4a7c15ull * std::uint64_t(open.messages[i].branchIndex) * (i + 1);
+    return seed;
+}
+
 std::vector<api::Ribbon::MessageSpan> spansOf(const chat::Prompt &prompt)
 {
     std::vector<api::Ribbon::MessageSpan> spans;
@@ -228,20 +238,27 @@ void TurnDesk::regenerate(const api::command::Regenerate &command)
     if (!open || !ready(command.session))
         return;
     const store::MessageRow *reply = open->find(command.message);
-    if (!reply || reply->role != api::Role::assistant)
+    if (!reply || reply->role != api::Role::assistant) {
+        m_sessions.notice(command.session, api::update::Severity::info, "That reply is no longer shown here, so it cannot be made again.");
         return;
+    }
     const MessageId parent = reply->parent;
     const auto at = std::find_if(open->messages.begin(), open->messages.end(), [&](const auto &m) { return m.id == parent; });
     open->messages.erase(at == open->messages.end() ? open->messages.begin() : at + 1, open->messages.end());
-    answer(*open, false, api::EventReason::regenerated);
+    if (!answer(*open, false, api::EventReason::regenerated))
+        m_sessions.reload(*open); // the earlier reply stands where it stood
 }
 
 void TurnDesk::continueReply(const api::command::Continue &command)
 {
     OpenSession *open = m_sessions.require(command.session);
-    if (!open || !ready(command.session) || open->messages.empty() || open->messages.back().id != command.message ||
-        open->messages.back().role != api::Role::assistant)
+    if (!open || !ready(command.session))
         return;
+    if (open->messages.empty() || open->messages.back().id != command.message ||
+        open->messages.back().role != api::Role::assistant) {
+        m_sessions.notice(command.session, api::update::Severity::info, "Only the last reply of a chat can be continued.");
+        return;
+    }
     const store::MessageRow reply = open->messages.back();
     chat::TurnPlanOptions options{open->settings, budget(*open), false, true};
     options.unixSeconds = open->row.createdMs / 1000;
@@ -250,37 +267,51 @@ void TurnDesk::continueReply(const api::command::Continue &command)
         m_sessions.notice(command.session, api::update::Severity::error, planned.error().message);
         return;
     }
+    if (!planned->fits) {
+        tellFull(*open, *planned);
+        return;
+    }
     begin(*open, reply, std::move(*planned), api::EventReason::none);
 }
 
-void TurnDesk::answer(OpenSession &open, bool dropOldest, api::EventReason supersedes)
+void TurnDesk::tellFull(const OpenSession &open, const chat::TurnPlan &plan)
+{
+    sendPreview(open, plan);
+    m_sessions.notice(open.row.id, api::update::Severity::warning,
+                      plan.drop.possible
+                          ? "The context is full: your message is kept. Drop the oldest turns to go on, or start a new chat."
+                          : "The last message alone is too long for this model's context: shorten it, or choose a "
+                            "model with a longer context.");
+}
+
+bool TurnDesk::answer(OpenSession &open, bool dropOldest, api::EventReason supersedes)
 {
     using api::update::Severity;
     const SessionId session = open.row.id;
-    if (open.messages.empty() || open.messages.back().role == api::Role::assistant || !ready(session))
-        return;
+    if (open.messages.empty() || open.messages.back().role == api::Role::assistant) {
+        m_sessions.notice(session, Severity::info, "There is nothing to answer here yet; write a message.");
+        return false;
+    }
+    if (!ready(session))
+        return false;
     const bool mayDrop = dropOldest || open.settings.contextFull == api::ContextFull::dropOldest;
     auto planned = plan(open, {}, mayDrop);
     if (!planned) {
         m_sessions.notice(session, Severity::error, planned.error().message);
-        return;
+        return false;
     }
     if (!planned->fits) {
-        sendPreview(open, *planned);
-        m_sessions.notice(session, Severity::warning,
-                          planned->drop.possible
-                              ? "The context is full: your message is kept. Drop the oldest turns to go on, or start a new chat."
-                              : "The last message alone is too long for this model's context: shorten it, or choose a "
-                                "model with a longer context.");
-        return;
+        tellFull(open, *planned);
+        return false;
     }
     const MessageId parent = open.messages.back().id;
     auto row = m_sessions.append(open, {.parent = parent, .role = api::Role::assistant, .state = api::MessageState::streaming});
     if (!row) {
         m_sessions.notice(session, Severity::error, row.error().message);
-        return;
+        return false;
     }
     begin(open, *row, std::move(*planned), supersedes);
+    return true;
 }
 
 void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, chat::TurnPlan plan, api::EventReason supersedes)
@@ -294,8 +325,7 @@ void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, chat::Tu
     request.session = session;
     request.reply = reply.id;
     request.sampling = open.settings.sampling;
-    // Every reply of a chat draws from its own stream, and the same seed gives the same chat again.
-    request.sampling.seed += open.messages.size();
+    request.sampling.seed = drawSeed(open);
     request.prompt = std::move(plan.prompt.ids);
     request.continuedText = reply.text;
     if (knownIds)
@@ -304,6 +334,8 @@ void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, chat::Tu
     request.branch = chat::branchOf(open.messages);
     request.contextStart = plan.contextStart;
     request.supersedes = plan.drop.needed ? api::EventReason::contextDropped : supersedes;
+    if (plan.drop.needed)
+        request.knownChange = api::EventReason::contextDropped;
     if (auto begun = turn->runner.begin(std::move(request)); !begun) {
         store::ReplyUpdate failed{reply.id, reply.text, reply.ids, reply.tokenizer, api::MessageState::failed, {}};
         (void)m_sessions.store().commitTurn(failed);

@@ -70,9 +70,10 @@ private:
     // What is in the prompt now, without the opening of a reply; nullopt: no model or template.
     std::optional<chat::Prompt> currentPrompt(SessionId session);
     chat::ContextBudget budget(const OpenSession &open) const;
-    // Answers the live tip.
-    void answer(OpenSession &open, bool dropOldest, api::EventReason supersedes);
+    // Answers the live tip; false, and the user was told why: nothing was begun.
+    bool answer(OpenSession &open, bool dropOldest, api::EventReason supersedes);
     void begin(OpenSession &open, const store::MessageRow &reply, chat::TurnPlan plan, api::EventReason supersedes);
+    void tellFull(const OpenSession &open, const chat::TurnPlan &plan);
     void sendPreview(const OpenSession &open, const chat::TurnPlan &plan);
     void sendProgress(Running &turn, bool force);
     void finish(Running &turn);

@@ -45,13 +45,16 @@ DropPlan planDrop(const Prompt &prompt, std::span<const PromptMessage> messages,
     plan.needed = std::uint64_t(promptTokens) + budget.replyReserve > context;
     if (!plan.needed)
         return plan;
-    const std::uint64_t room = std::max<std::uint64_t>(budget.replyReserve, (context + 3) / 4);
+    // A quarter of the context at least, or the next turn would drop again, and compute again what follows.
+    const auto enough = [&] {
+        return plan.dropTokens >= (context + 3) / 4 && promptTokens - plan.dropTokens + budget.replyReserve <= context;
+    };
     std::vector<Turn> turns = turnsOf(prompt, messages);
     if (!turns.empty())
         turns.pop_back(); // the one to be answered
     std::uint32_t firstCut = promptTokens;
     for (const Turn &turn : turns) {
-        if (turn.pinned || promptTokens - plan.dropTokens + room <= context)
+        if (turn.pinned || enough())
             continue;
         firstCut = std::min(firstCut, std::uint32_t(prompt.messages[turn.begin].firstToken));
         plan.dropTokens += turn.tokens;

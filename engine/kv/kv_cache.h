@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -220,8 +221,10 @@ public:
     // These nodes belong to a branch that nobody continues: idle blocks of them go first. Nodes that another session
     // wrote are left alone. A later hit makes a node live again.
     std::size_t markDead(std::span<const NodeId> nodes, SessionId session, api::EventReason reason);
-    // Frees the idle blocks that the session wrote. Returns how many.
+    // Frees the idle blocks that the session wrote and no other session has hit since. Returns how many.
     std::size_t dropSession(SessionId session);
+    // Blocks of group 0 that each session uses or used; a shared one counts for each.
+    std::map<SessionId, std::uint32_t> blocksOfSessions() const;
     // Frees every idle block and forgets every ghost; false, and nothing changed, while a sequence holds a block.
     bool reset(api::EventReason reason);
     std::optional<NodeInfo> describe(NodeId node) const;

@@ -127,7 +127,9 @@ struct KvCache::Impl {
     void revive(NodeSlot node);
     void requeue(NodeSlot node); // idle blocks of the node, after a flag of it changed
     std::size_t dropSession(SessionId session);
-    void dropBlock(std::size_t group, BlockId block, api::EventReason reason);
+    void dropBlock(std::size_t group, BlockId block, api::EventReason reason, SessionId session);
+    SessionId leaveNode(NodeSlot slot, SessionId session);
+    std::map<SessionId, std::uint32_t> blocksOfSessions() const;
     bool reset(api::EventReason reason);
     std::optional<NodeInfo> describe(NodeId node) const;
     std::vector<SealedBlock> takeSealed();

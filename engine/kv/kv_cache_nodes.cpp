@@ -83,21 +83,54 @@ std::size_t KvCache::Impl::dropSession(SessionId session)
     for (std::size_t g = 0; g < m_groups.size(); ++g)
         for (std::uint32_t b = m_groups[g].pool.highWater(); b-- > 0;) {
             const BlockUseRecord *record = m_residency.find(g, BlockId{b});
-            if (!record || record->node == kNoSlot || record->owner != session ||
-                m_groups[g].pool.references(BlockId{b}) > 0)
+            if (!record || record->node == kNoSlot)
                 continue;
+            const SessionId other = leaveNode(record->node, session);
+            if (record->owner != session || m_groups[g].pool.references(BlockId{b}) > 0)
+                continue;
+            if (other.value != 0) { // it is another chat's as well, and stays for that one
+                m_residency.record(g, BlockId{b}).owner = other;
+                continue;
+            }
             if (std::exchange(m_tree[record->node].pinned, false))
                 requeue(record->node); // an equal block of another session was kept out of the queue with it
-            dropBlock(g, BlockId{b}, EventReason::dropped);
+            dropBlock(g, BlockId{b}, EventReason::dropped, session);
             ++dropped;
         }
     m_tree.trimGhosts(m_maxGhosts);
     return dropped;
 }
 
-void KvCache::Impl::dropBlock(std::size_t group, BlockId block, EventReason reason)
+// Who else uses the node; 0: nobody.
+SessionId KvCache::Impl::leaveNode(NodeSlot slot, SessionId session)
 {
-    api::CacheEvent e = event(EventKind::free, {}, group, block);
+    PrefixNode &node = m_tree[slot];
+    std::erase(node.sharers, session);
+    if (node.owner == session && !node.sharers.empty())
+        node.owner = node.sharers.front();
+    return node.owner != session ? node.owner : SessionId{};
+}
+
+std::map<SessionId, std::uint32_t> KvCache::Impl::blocksOfSessions() const
+{
+    std::map<SessionId, std::uint32_t> counts;
+    for (std::uint32_t b = 0; b < m_groups[0].pool.highWater(); ++b) {
+        const BlockUseRecord *record = m_residency.find(0, BlockId{b});
+        if (!record)
+            continue;
+        if (record->owner.value != 0 && (record->node != kNoSlot || m_groups[0].pool.references(BlockId{b}) > 0))
+            ++counts[record->owner];
+        if (record->node != kNoSlot)
+            for (const SessionId session : m_tree[record->node].sharers)
+                if (session != record->owner)
+                    ++counts[session];
+    }
+    return counts;
+}
+
+void KvCache::Impl::dropBlock(std::size_t group, BlockId block, EventReason reason, SessionId session)
+{
+    api::CacheEvent e = event(EventKind::free, {.sequence = {}, .session = session, .turn = {}}, group, block);
     e.reason = reason;
     emit(e);
     const NodeSlot node = m_residency.record(group, block).node;

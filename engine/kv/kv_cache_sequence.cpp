@@ -169,6 +169,9 @@ void KvCache::Impl::takeHits(SequenceState &s, const Lookup &found, Allocation &
         PrefixNode &node = m_tree[slot];
         ++node.uses;
         node.lastUseNs = m_now;
+        if (const SessionId session = s.actor.session; session.value != 0 && session != node.owner &&
+                                                       std::ranges::find(node.sharers, session) == node.sharers.end())
+            node.sharers.push_back(session);
         if (node.dead)
             revive(slot);
     }

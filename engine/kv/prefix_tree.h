@@ -41,6 +41,7 @@ struct PrefixNode {
     bool alive = false, dead = false, pinned = false, ghost = false;
     NodeSlot ghostPrevious = kNoSlot, ghostNext = kNoSlot;
     SessionId owner; // who computed it first
+    std::vector<SessionId> sharers; // other sessions that hit it since
     TurnId turn;
     std::uint64_t lastUseNs = 0;
     Eviction eviction;

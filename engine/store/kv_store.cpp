@@ -304,6 +304,33 @@ KvUsage KvStore::usage(SessionId session) const
     return usage;
 }
 
+std::map<SessionId, KvUsage> KvStore::usages() const
+{
+    const std::lock_guard lock(m_impl->mutex);
+    const KvIndex &index = m_impl->index;
+    std::map<SessionId, KvUsage> usages;
+    std::map<std::int64_t, std::unordered_set<kv::BlockName>> counted;
+    for (const auto &[session, branches] : index.tips()) {
+        KvUsage &usage = usages[SessionId{session}];
+        auto &names = counted[session] = index.nodesOf(session);
+        for (const kv::BlockName &name : names) {
+            const auto rows = index.rowsOf(name);
+            usage.blocks += rows.empty() ? 0 : 1;
+            for (const std::int64_t id : rows)
+                usage.bytes += index.find(id)->bytes;
+        }
+    }
+    std::map<std::int64_t, std::unordered_set<kv::BlockName>> besides; // written by it, needed by none of its tips
+    for (const auto &[id, row] : index.rows()) {
+        if (row.session == 0 || counted[row.session].contains(row.name))
+            continue;
+        KvUsage &usage = usages[SessionId{row.session}];
+        usage.bytes += row.bytes;
+        usage.blocks += besides[row.session].insert(row.name).second ? 1 : 0;
+    }
+    return usages;
+}
+
 std::vector<StoredNode> KvStore::sessionNodes(SessionId session) const
 {
     Impl &d = *m_impl;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -157,6 +158,7 @@ public:
     void dropSession(SessionId session);
     // What the branches of a session need, and what it wrote besides; a shared prefix counts for each that needs it.
     KvUsage usage(SessionId session) const;
+    std::map<SessionId, KvUsage> usages() const; // of every session that has any, in one pass
     std::vector<StoredNode> sessionNodes(SessionId session) const;
 
     void setQuota(std::uint64_t bytes); // evicts at once

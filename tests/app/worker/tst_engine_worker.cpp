@@ -176,6 +176,80 @@ private slots:
         QCOMPARE(shown->conversation.messages.back().text, first.text);
     }
 
+    void aRegeneratedReplyIsDrawnAnewAndTheSameSeedGivesTheSamePair()
+    {
+        std::vector<std::vector<std::string>> runs;
+        for (int run = 0; run < 2; ++run) {
+            Desk desk(newProfile());
+            desk.load(m_model);
+            api::SessionSettings settings;
+            settings.sampling.maxTokens = 24;
+            settings.sampling.ignoreEos = true;
+            settings.sampling.temperature = 1;
+            desk.window->post(command::CreateSession{settings});
+            const SessionId chat = desk.window->await<update::SessionOpened>()->conversation.id;
+            std::vector<std::string> texts{desk.say(chat, kLong).text};
+            for (int again = 0; again < 2; ++again) {
+                const auto last = desk.window->all<update::TurnFinished>().back().message;
+                desk.window->post(command::Regenerate{chat, last.id});
+                texts.push_back(desk.finished(chat).text);
+            }
+            QVERIFY(texts[0] != texts[1] && texts[1] != texts[2] && texts[0] != texts[2]);
+            runs.push_back(texts);
+        }
+        QVERIFY(runs[0] == runs[1]);
+    }
+
+    void aRefusedRegenerateOrContinueLeavesTheBranchAsItWas()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const auto chat = desk.create(8);
+        const auto reply = desk.say(chat.id, kLong);
+        const auto branch = [&] {
+            desk.window->post(command::OpenSession{chat.id});
+            std::vector<std::int64_t> ids;
+            for (const auto &m : desk.window->await<update::SessionOpened>()->conversation.messages)
+                ids.push_back(m.id.value);
+            return ids;
+        };
+        const auto before = branch();
+        api::SessionSettings tooLong;
+        tooLong.sampling.maxTokens = 8;
+        tooLong.systemPrompt = std::string(9000, 'x');
+        desk.window->post(command::SetSessionSettings{chat.id, tooLong});
+        for (const api::Command &refused : std::vector<api::Command>{command::Regenerate{chat.id, reply.id},
+                                                                     command::Continue{chat.id, reply.id},
+                                                                     command::Regenerate{chat.id, MessageId{99}},
+                                                                     command::Continue{chat.id, MessageId{99}},
+                                                                     command::Send{chat.id, ""}}) {
+            desk.window->post(refused);
+            QCOMPARE(desk.window->await<update::Notice>()->place, "session:" + std::to_string(chat.id.value));
+            QVERIFY(branch() == before);
+        }
+        QCOMPARE(desk.window->all<update::TurnFinished>().size(), std::size_t(1));
+    }
+
+    void aDeletedChatLeavesSharedBlocksToTheOther()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        api::SessionSettings settings;
+        settings.sampling.maxTokens = 4;
+        settings.systemPrompt = kLong;
+        std::vector<SessionId> chats;
+        for (int i = 0; i < 2; ++i) {
+            desk.window->post(command::CreateSession{settings});
+            chats.push_back(desk.window->await<update::SessionOpened>()->conversation.id);
+            desk.say(chats.back(), i == 0 ? "First" : "Second");
+        }
+        desk.window->post(command::DeleteSession{chats[0]});
+        QVERIFY(desk.window->await<update::SessionClosed>().has_value());
+        const auto reply = desk.say(chats[1], "Go on.");
+        QVERIFY(reply.receipt.fromMemory >= kLong.size() / 16 * 16 / 2);
+        QCOMPARE(reply.receipt.fromDisk, 0u);
+    }
+
     void anEditedMessageIsAnsweredOnABranchOfItsOwn()
     {
         Desk desk(newProfile());
