@@ -125,7 +125,19 @@ Result<std::unique_ptr<Engine>> Engine::create(EngineOptions options)
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
-Result<void> Engine::Impl::prepare()
+Result<void> Engine::checkBefore(const LoadedModel &model, const api::EngineSettings &settings, const Request *request)
+{
+    Impl impl({.model = model, .settings = settings});
+    KVILT_TRY_VOID(impl.choose());
+    return request ? impl.check(*request) : Result<void>{};
+}
+
+Result<void> Engine::check(const Request &request) const
+{
+    return m_impl->check(request);
+}
+
+Result<void> Engine::Impl::choose()
 {
     const model::ModelDescription &description = options.model.model->description();
     settings = options.settings;
@@ -135,8 +147,12 @@ Result<void> Engine::Impl::prepare()
     settings.backend = "cpu";
     layout = model::makeKvLayout(description, settings.kType, settings.vType, std::uint32_t(settings.blockSize));
     KVILT_TRY(device, backend::makeCpuBackend());
-    KVILT_TRY_VOID(choosePool(*device));
+    return choosePool(*device);
+}
 
+Result<void> Engine::Impl::prepare()
+{
+    KVILT_TRY_VOID(choose());
     backend::PrepareOptions prepareOptions{.threads = settings.threads,
                                            .blockCapacity = std::vector(layout.groups.size(), blocks),
                                            .maxStepTokens = kMaxStepTokens,

@@ -59,11 +59,12 @@ struct Request {
     std::string salt;                    // who may share cached blocks: part of each block's identity
     SessionId session;                   // for events and per-session accounts; 0: none
     TurnId turn;
-    MessageId branch;                    // which branch of the session this is; its KV tip is kept under it
+    MessageId branch;                    // which branch of the session this is; its KV tip is kept under it; 0: no tip
     // What the session held after the point where this prompt parts from it is not needed any more (edited,
     // regenerated, ...): those blocks go first. none: leave them alone (side prompts, forks).
     api::EventReason supersedes = api::EventReason::none;
     int priority = 0;                    // greater goes first where a policy looks at it
+    double weight = 1;                   // share of the machine, for schedulers that divide it; first come first served does not
     bool useCache = true;                // false: neither looks up nor stores
     // What the caller knows to have changed since this session's last turn (differentModel, differentTemplate).
     api::EventReason knownChange = api::EventReason::none;
@@ -159,6 +160,12 @@ public:
     ~Engine();
     Engine(const Engine &) = delete;
     Engine &operator=(const Engine &) = delete;
+
+    // What create() and then submit() would refuse: settings, memory, prompt. Reads nothing but the header, so that a
+    // program can refuse before it writes anything. `request` may be null.
+    static Result<void> checkBefore(const LoadedModel &model, const api::EngineSettings &settings, const Request *request);
+    // What submit() would refuse.
+    Result<void> check(const Request &request) const;
 
     // badInput: no tokens, an id out of range, longer than the context, sampling values out of range.
     Result<SequenceId> submit(Request request);

@@ -25,6 +25,7 @@ public:
 struct Engine::Impl {
     explicit Impl(EngineOptions o) : options(std::move(o)) {}
 
+    Result<void> choose(); // settings with their zeros replaced; cheap
     Result<void> prepare();
     Result<void> choosePool(backend::Backend &device);
     Result<void> makeCache();

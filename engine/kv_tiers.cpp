@@ -126,7 +126,7 @@ void KvTiers::rememberRoot(const std::string &salt)
 
 void KvTiers::setTip(const Sequence &s)
 {
-    if (m_store == nullptr || !m_store->writable() || s.request.session.value == 0 || !m_cache.holds(s.id))
+    if (m_store == nullptr || !m_store->writable() || s.request.session.value == 0 || s.request.branch.value == 0 || !m_cache.holds(s.id))
         return;
     const std::vector<NodeId> path = m_cache.path(s.id);
     if (path.empty())

@@ -40,6 +40,8 @@ Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, con
     kv::KvCacheConfig config{.layout = rig->m_layout, .identity = {}, .blocks = std::uint32_t(blocks),
                              .numerics = rig->m_program->numerics(), .caching = false};
     KVILT_TRY(rig->m_cache, kv::KvCache::create(std::move(config), rig->m_sink, rig->m_clock));
+    if (!contiguous)
+        rig->shufflePool(std::uint32_t(blocks));
     const sched::CounterRandom random(42);
     for (std::uint64_t b = 0; b < shape.batch; ++b) {
         auto &tokens = rig->m_tokens.emplace_back();
@@ -48,6 +50,22 @@ Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, con
     }
     KVILT_TRY_VOID(rig->start(shape));
     return rig;
+}
+
+void BenchRig::shufflePool(std::uint32_t blocks)
+{
+    const std::vector<TokenId> tokens(m_layout.blockSize, 0);
+    std::vector<SequenceId> held;
+    for (std::uint32_t i = 0; i < blocks; ++i) {
+        const kv::Request request{.sequence = SequenceId{1'000'000 + i}, .tokens = tokens, .reuse = false, .seal = false};
+        if (m_cache->allocate(request, m_cache->lookup(request), tokens.size()))
+            held.push_back(request.sequence);
+    }
+    const sched::CounterRandom random(43);
+    for (std::size_t left = held.size(); left > 0; --left) {
+        std::swap(held[random.bits(left) % left], held[left - 1]);
+        m_cache->release(held[left - 1], api::EventReason::finished);
+    }
 }
 
 Result<void> BenchRig::start(const Shape &shape)

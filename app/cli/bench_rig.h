@@ -22,6 +22,7 @@ public:
     };
     static Result<std::unique_ptr<BenchRig>> create(const LoadedModel &model, const api::EngineSettings &settings,
                                                     const Shape &shape, bool contiguous);
+    // `contiguous`: each sequence's blocks lie one after the other in one piece of memory; else in pages, shuffled.
 
     // Seconds to compute `tokens` more of every sequence, in chunks of at most 512 tokens a step.
     Result<double> prefill(std::uint32_t tokens);
@@ -37,6 +38,8 @@ private:
     Result<void> start(const Shape &shape);
     // Computes [first, first + count) of sequences [from, to); logits for the last token only.
     Result<double> step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count);
+    // Blocks are handed out in an order of chance from here on, as after a long day.
+    void shufflePool(std::uint32_t blocks);
     Result<void> startSequence(std::uint32_t sequence);
     Result<double> advance(std::uint32_t sequence, std::uint32_t first, std::uint32_t tokens);
     Result<void> takeBack();

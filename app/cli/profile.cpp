@@ -2,15 +2,11 @@
 #include "app/cli/profile.h"
 
 #include "app/cli/cli.h"
+#include "engine/text/utf8.h"
 
-#include <algorithm>
 #include <charconv>
 
 namespace kvilt::cli {
-
-namespace {
-constexpr std::string_view kNameTag = "id:";
-}
 
 Result<std::unique_ptr<Profile>> Profile::open(const std::string &folder, const Wanted &wanted)
 {
@@ -64,55 +60,38 @@ void Profile::sayNotices()
 
 Result<std::optional<SessionId>> findSession(store::SessionStore &sessions, const std::string &id)
 {
-    KVILT_TRY(const auto all, sessions.list());
-    const std::string tag = std::string(kNameTag) + id;
-    std::int64_t number = 0;
-    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
-    const bool isNumber = error == std::errc() && end == id.data() + id.size();
-    std::optional<SessionId> byNumber;
-    for (const api::SessionSummary &session : all) {
-        if (std::find(session.tags.begin(), session.tags.end(), tag) != session.tags.end())
-            return session.id;
-        if (isNumber && session.id.value == number)
-            byNumber = session.id;
-    }
-    return byNumber;
+    return sessions.call([&](store::SessionDb &db) -> Result<std::optional<SessionId>> {
+        KVILT_TRY(const auto byName, db.named(id));
+        std::int64_t number = 0;
+        const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
+        if (byName || error != std::errc() || end != id.data() + id.size())
+            return byName;
+        KVILT_TRY(const auto row, db.session(SessionId{number}));
+        return row ? std::optional(row->id) : std::nullopt;
+    });
 }
 
-Result<SessionId> findOrMakeSession(store::SessionStore &sessions, const std::string &id,
-                                    const std::string &firstMessage)
+Result<SessionId> makeSession(store::SessionStore &sessions, const std::string &name, const std::string &firstMessage)
 {
-    if (id.empty() || id.size() > 200)
-        return fail(ErrorCode::badInput, "--session takes a name of 1 to 200 bytes");
-    KVILT_TRY(const auto found, findSession(sessions, id));
-    if (found)
-        return *found;
     return sessions.call([&](store::SessionDb &db) -> Result<SessionId> {
         store::SessionRow row;
         row.title = api::titleFrom(firstMessage);
+        row.name = name;
         KVILT_TRY(const store::SessionRow made, db.createSession(row));
-        if (std::to_string(made.id.value) != id)
-            KVILT_TRY_VOID(db.file(made.id, {}, {std::string(kNameTag) + id}));
         return made.id;
     });
 }
 
-Result<void> dropName(store::SessionStore &sessions, SessionId session)
+Result<void> checkSessionName(const std::string &name)
 {
-    return sessions.call([&](store::SessionDb &db) -> Result<void> {
-        KVILT_TRY(auto row, db.session(session));
-        if (!row || std::erase_if(row->tags, [](const std::string &tag) { return tag.starts_with(kNameTag); }) == 0)
-            return {};
-        return db.file(session, row->folder, row->tags);
-    });
+    if (name.empty() || name.size() > 200 || !text::utf8::isValid(name))
+        return fail(ErrorCode::badInput, "--session takes a name of 1 to 200 bytes of UTF-8");
+    return {};
 }
 
-nlohmann::json shownId(SessionId id, const std::vector<std::string> &tags)
+nlohmann::json shownId(SessionId id, const std::string &name)
 {
-    for (const std::string &tag : tags)
-        if (tag.starts_with(kNameTag))
-            return tag.substr(kNameTag.size());
-    return id.value;
+    return name.empty() ? nlohmann::json(id.value) : nlohmann::json(name);
 }
 
 } // namespace kvilt::cli

@@ -38,11 +38,10 @@ struct Profile {
 
 // A session as the command line names it: the name it was made with (`--session NAME`), or its number.
 Result<std::optional<SessionId>> findSession(store::SessionStore &sessions, const std::string &id);
-Result<SessionId> findOrMakeSession(store::SessionStore &sessions, const std::string &id,
-                                    const std::string &firstMessage);
-// Takes away the name that an imported session brought with it: the one it came from may still be here.
-Result<void> dropName(store::SessionStore &sessions, SessionId session);
+Result<SessionId> makeSession(store::SessionStore &sessions, const std::string &name, const std::string &firstMessage);
+// badInput: no name for a session.
+Result<void> checkSessionName(const std::string &name);
 // How `session list` shows it: its name if it has one, else its number.
-nlohmann::json shownId(SessionId id, const std::vector<std::string> &tags);
+nlohmann::json shownId(SessionId id, const std::string &name);
 
 } // namespace kvilt::cli

@@ -21,33 +21,6 @@ std::int64_t unixSeconds()
         .count();
 }
 
-// Prompt first, writing second: what cannot be answered leaves the session as it was.
-Result<chat::TurnPlan> planFor(Engine &engine, const std::vector<store::MessageRow> &branch,
-                               const store::SessionRow &session, const SessionTurnRequest &request)
-{
-    const LoadedModel &model = engine.loaded();
-    if (!model.chatTemplate && !model.templateProblem.empty())
-        return fail(ErrorCode::unsupported, "the model's chat template cannot be used: " + model.templateProblem);
-    const chat::PromptBuilder builder(model.tokenizer, model.chatTemplate);
-    const auto reserve = std::uint32_t(std::min<std::int64_t>(request.sampling.maxTokens, engine.contextLength() / 4));
-    const chat::TurnPlanOptions options{.settings = sessionSettings(session),
-                                        .budget = {.contextTokens = engine.contextLength(),
-                                                   .replyReserve = reserve,
-                                                   .prefillTokensPerSecond = engine.prefillTokensPerSecond()},
-                                        .dropOldest = request.contextFull == api::ContextFull::dropOldest,
-                                        .unixSeconds = unixSeconds()};
-    KVILT_TRY(chat::TurnPlan plan, chat::planTurn(builder, branch, chat::tokenizerId(*model.tokenizer), options));
-    if (!plan.fits)
-        return fail(ErrorCode::badInput, "the conversation has " + std::to_string(plan.prompt.ids.size()) +
-                                             " tokens, the context holds " + std::to_string(engine.contextLength()) +
-                                             "; shorten the last message or begin a new session");
-    if (plan.drop.needed && options.dropOldest && !plan.drop.dropped.empty())
-        note("the context is full: the oldest " + std::to_string(plan.drop.dropped.size()) + " messages (" +
-             std::to_string(plan.drop.dropTokens) + " tokens) are left out, " +
-             std::to_string(plan.drop.recomputeTokens) + " tokens are computed again");
-    return plan;
-}
-
 Result<store::MessageRow> appendAll(store::SessionStore &sessions, std::vector<store::MessageRow> &rows,
                                     MessageId tip)
 {
@@ -61,6 +34,32 @@ Result<store::MessageRow> appendAll(store::SessionStore &sessions, std::vector<s
 }
 
 } // namespace
+
+Result<chat::TurnPlan> planSessionTurn(const LoadedModel &model, std::uint32_t contextLength,
+                                       const store::StoredConversation &stored, const SessionTurnRequest &request)
+{
+    std::vector<store::MessageRow> branch = stored.messages;
+    branch.insert(branch.end(), request.append.begin(), request.append.end());
+    if (!model.chatTemplate && !model.templateProblem.empty())
+        return fail(ErrorCode::unsupported, "the model's chat template cannot be used: " + model.templateProblem);
+    const chat::PromptBuilder builder(model.tokenizer, model.chatTemplate);
+    const auto reserve = std::uint32_t(std::min<std::int64_t>(request.sampling.maxTokens, contextLength / 4));
+    const chat::TurnPlanOptions options{.settings = sessionSettings(stored.session),
+                                        .budget = {.contextTokens = contextLength, .replyReserve = reserve},
+                                        .dropOldest = request.contextFull == api::ContextFull::dropOldest,
+                                        .unixSeconds = stored.session.createdMs > 0 ? stored.session.createdMs / 1000
+                                                                                   : unixSeconds()};
+    KVILT_TRY(chat::TurnPlan plan, chat::planTurn(builder, branch, chat::tokenizerId(*model.tokenizer), options));
+    if (!plan.fits)
+        return fail(ErrorCode::badInput, "the conversation has " + std::to_string(plan.prompt.ids.size()) +
+                                             " tokens, the context holds " + std::to_string(contextLength) +
+                                             "; shorten the last message or begin a new session");
+    if (plan.drop.needed && options.dropOldest && !plan.drop.dropped.empty())
+        note("the context is full: the oldest " + std::to_string(plan.drop.dropped.size()) + " messages (" +
+             std::to_string(plan.drop.dropTokens) + " tokens) are left out, " +
+             std::to_string(plan.drop.recomputeTokens) + " tokens are computed again");
+    return plan;
+}
 
 api::SessionSettings sessionSettings(const store::SessionRow &row)
 {
@@ -98,24 +97,31 @@ Result<std::vector<store::MessageRow>> rowsFromMessages(const std::string &jsonT
 Result<SessionTurn> runSessionTurn(Engine &engine, Profile &profile, const SessionTurnRequest &request)
 {
     store::SessionStore &sessions = *profile.sessions;
-    KVILT_TRY(const store::StoredConversation stored, sessions.conversation(request.session));
+    store::StoredConversation stored;
+    SessionId session = request.session;
+    if (session.value != 0) {
+        KVILT_TRY(stored, sessions.conversation(session));
+    }
+    // Prompt first, writing second: what cannot be answered leaves everything as it was.
+    KVILT_TRY(const chat::TurnPlan plan, planSessionTurn(engine.loaded(), engine.contextLength(), stored, request));
+    KVILT_TRY_VOID(engine.check({.tokens = plan.prompt.ids, .sampling = request.sampling}));
+
+    if (session.value == 0) {
+        KVILT_TRY(session, makeSession(sessions, request.name, request.append.back().text));
+    }
     std::vector<store::MessageRow> rows = request.append;
     for (store::MessageRow &row : rows)
-        row.session = request.session;
-    std::vector<store::MessageRow> branch = stored.messages;
-    branch.insert(branch.end(), rows.begin(), rows.end());
-    KVILT_TRY(const chat::TurnPlan plan, planFor(engine, branch, stored.session, request));
-
+        row.session = session;
     KVILT_TRY(const store::MessageRow last, appendAll(sessions, rows, stored.session.tip));
     KVILT_TRY(const store::MessageRow reply,
-              sessions.append({.parent = last.id, .session = request.session, .role = api::Role::assistant,
+              sessions.append({.parent = last.id, .session = session, .role = api::Role::assistant,
                                .state = api::MessageState::streaming}));
-    KVILT_TRY(const store::StoredConversation now, sessions.conversation(request.session));
+    KVILT_TRY(const store::StoredConversation now, sessions.conversation(session));
 
     const std::string tokenizer = chat::tokenizerId(*engine.loaded().tokenizer);
     chat::StoredReply sink(sessions, tokenizer);
     chat::TurnRunner runner(engine, &sink, steadyNs);
-    KVILT_TRY_VOID(runner.begin({.session = request.session,
+    KVILT_TRY_VOID(runner.begin({.session = session,
                                  .reply = reply.id,
                                  .sampling = request.sampling,
                                  .prompt = plan.prompt.ids,
@@ -124,7 +130,7 @@ Result<SessionTurn> runSessionTurn(Engine &engine, Profile &profile, const Sessi
                                  .contextStart = plan.contextStart,
                                  .useCache = request.useCache,
                                  .logprobs = request.logprobs}));
-    SessionTurn turn;
+    SessionTurn turn{.session = session};
     const auto consume = [&](SequenceOutput output) -> Result<void> {
         if (output.finished)
             turn.reason = output.reason;
@@ -135,7 +141,7 @@ Result<SessionTurn> runSessionTurn(Engine &engine, Profile &profile, const Sessi
     };
     KVILT_TRY_VOID(drive(engine, consume));
     if (profile.journal)
-        profile.journal->endTurn(request.session, TurnId{reply.id.value});
+        profile.journal->endTurn(session, TurnId{reply.id.value});
     turn.reply = runner.reply().text;
     turn.tokens = runner.reply().ids;
     turn.logprobs = runner.logprobs();

@@ -12,6 +12,7 @@ namespace kvilt::cli {
 
 // One turn of a stored session: messages are appended and committed, the reply is made and stored with its receipt.
 struct SessionTurn {
+    SessionId session;
     std::string reply, problem;
     std::vector<TokenId> tokens;
     std::vector<std::vector<TokenLogprob>> logprobs;
@@ -21,7 +22,8 @@ struct SessionTurn {
 };
 
 struct SessionTurnRequest {
-    SessionId session;
+    SessionId session;                     // 0: made when the turn can be answered
+    std::string name;                      // of a session to be made
     std::vector<store::MessageRow> append; // role, text, json
     api::SamplingSettings sampling;
     api::ContextFull contextFull = api::ContextFull::dropOldest;
@@ -29,6 +31,10 @@ struct SessionTurnRequest {
     std::uint32_t logprobs = 0;
     std::function<void(const std::string &)> onText; // as it comes; may be empty
 };
+
+// The prompt of a turn after what is `stored`. badInput: it cannot be made or does not fit.
+Result<chat::TurnPlan> planSessionTurn(const LoadedModel &model, std::uint32_t contextLength,
+                                       const store::StoredConversation &stored, const SessionTurnRequest &request);
 
 // Nothing is written when the prompt cannot be made or does not fit.
 Result<SessionTurn> runSessionTurn(Engine &engine, Profile &profile, const SessionTurnRequest &request);

@@ -91,6 +91,7 @@ struct Conversation {
 struct SessionSummary {
     SessionId id;
     std::string title;
+    std::string name;                      // given on the command line; empty: none
     std::string folder;
     std::vector<std::string> tags;
     std::int64_t updatedMs = 0;

@@ -149,7 +149,8 @@ Result<void> encodeGap(const text::Tokenizer &tokenizer, const text::RenderedPro
     if (piece.empty() && !addBos)
         return {};
     KVILT_TRY(const text::Encoding encoding, tokenizer.encode(piece, guardedWithin(guarded, range),
-                                                              {.parseSpecial = true, .addBos = addBos}));
+                                                              {.parseSpecial = true, .addBos = addBos,
+                                                               .continues = range.begin > 0}));
     prompt.ids.insert(prompt.ids.end(), encoding.ids.begin(), encoding.ids.end());
     for (const ByteRange &span : encoding.spans)
         prompt.spans.push_back({span.begin + range.begin, span.end + range.begin});

@@ -27,9 +27,16 @@ constexpr const char *kCreate =
     " tokenize='unicode61 remove_diacritics 2', prefix='2 3');"
     "CREATE VIRTUAL TABLE text_fts USING fts5(text, content='message', content_rowid='id',"
     " tokenize='unicode61 remove_diacritics 2', prefix='2 3');";
-constexpr const char *kMigrations[] = {kCreate};
+// 2: the name given on the command line, a tag "id:NAME" until then.
+constexpr const char *kNames =
+    "ALTER TABLE session ADD COLUMN name TEXT NOT NULL DEFAULT '';"
+    "UPDATE session SET name=coalesce((SELECT substr(value, 4) FROM json_each(session.tags)"
+    " WHERE substr(value, 1, 3)='id:' LIMIT 1), '') WHERE json_valid(tags);"
+    "UPDATE session SET tags=(SELECT json_group_array(value) FROM json_each(session.tags)"
+    " WHERE substr(value, 1, 3)<>'id:') WHERE name<>'';";
+constexpr const char *kMigrations[] = {kCreate, kNames};
 
-constexpr std::string_view kColumns = "id, title, folder, tags, settings, salt, tip, created, updated, tokens";
+constexpr std::string_view kColumns = "id, title, folder, tags, settings, salt, tip, created, updated, tokens, name";
 
 std::string tagsToJson(const std::vector<std::string> &tags)
 {
@@ -62,6 +69,7 @@ SessionRow rowFrom(const sql::Statement &query)
     row.createdMs = query.integer(7);
     row.updatedMs = query.integer(8);
     row.tokens = std::uint32_t(std::clamp<std::int64_t>(query.integer(9), 0, UINT32_MAX));
+    row.name = query.text(10);
     return row;
 }
 
@@ -97,13 +105,14 @@ Result<SessionRow> SessionDb::createSession(SessionRow session)
     return d.write([&]() -> Result<SessionRow> {
         SessionRow row = session;
         row.title = sanitized(row.title);
+        row.name = sanitized(row.name);
         row.updatedMs = d.nowMs();
         row.createdMs = row.createdMs ? row.createdMs : row.updatedMs;
         KVILT_TRY_VOID(d.run("INSERT INTO session(title, folder, tags, settings, salt, tip, created, updated, recency,"
-                             " tokens, deleted) VALUES(?,?,?,?,?,0,?,?,"
-                             "(SELECT coalesce(max(recency), 0) FROM session)+1,?,0)",
+                             " tokens, deleted, name) VALUES(?,?,?,?,?,0,?,?,"
+                             "(SELECT coalesce(max(recency), 0) FROM session)+1,?,0,?)",
                              row.title, sanitized(row.folder), tagsToJson(row.tags), row.settings, row.salt,
-                             row.createdMs, row.updatedMs, row.tokens));
+                             row.createdMs, row.updatedMs, row.tokens, row.name));
         row.id = {d.db->lastRow()};
         row.tip = {};
         KVILT_TRY_VOID(d.run("INSERT INTO title_fts(rowid, title) VALUES(?,?)", row.id.value, row.title));
@@ -119,6 +128,16 @@ Result<std::optional<SessionRow>> SessionDb::session(SessionId id) const
                                               " FROM session WHERE id=? AND deleted=0"));
         KVILT_TRY(const bool any, query.bind(id.value).step());
         return any ? std::optional(rowFrom(query)) : std::nullopt;
+    });
+}
+
+Result<std::optional<SessionId>> SessionDb::named(std::string_view name) const
+{
+    Impl &d = *m_impl;
+    return d.read([&]() -> Result<std::optional<SessionId>> {
+        KVILT_TRY(auto query, d.db->statement("SELECT id FROM session WHERE name=? AND deleted=0 ORDER BY id LIMIT 1"));
+        KVILT_TRY(const bool any, query.bind(sanitized(name)).step());
+        return any && !name.empty() ? std::optional(SessionId{query.integer(0)}) : std::nullopt;
     });
 }
 

@@ -39,6 +39,7 @@ struct MessageRow {
 struct SessionRow {
     SessionId id;
     std::string title;
+    std::string name;              // given on the command line, to call it by; empty: none
     std::string folder;
     std::vector<std::string> tags;
     std::string settings;          // JSON
@@ -79,6 +80,7 @@ public:
 
     Result<SessionRow> createSession(SessionRow session); // id, times are given by the store
     Result<std::optional<SessionRow>> session(SessionId id) const;
+    Result<std::optional<SessionId>> named(std::string_view name) const; // by SessionRow::name
     Result<void> rename(SessionId id, std::string_view title);
     Result<void> file(SessionId id, std::string_view folder, const std::vector<std::string> &tags);
     Result<void> setSettings(SessionId id, std::string_view json);

@@ -49,17 +49,20 @@ bool copyRow(sql::Statement &read, sql::Statement &write, std::int64_t id, const
 
 Result<std::uint32_t> copySessions(sql::Database &from, sql::Database &to)
 {
-    KVILT_TRY(auto read, from.statement("SELECT title, folder, tags, settings, salt, tip, created, updated, recency,"
-                                        " tokens, deleted FROM session WHERE id=?"));
-    KVILT_TRY(auto write, to.statement("INSERT OR IGNORE INTO session VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"));
+    constexpr std::string_view kColumns = "SELECT title, folder, tags, settings, salt, tip, created, updated, recency,"
+                                          " tokens, deleted, ";
+    const bool named = from.statement("SELECT name FROM session").has_value(); // not yet in version 1
+    KVILT_TRY(auto read, from.statement(std::string(kColumns) + (named ? "name" : "''") + " FROM session WHERE id=?"));
+    KVILT_TRY(auto write, to.statement("INSERT OR IGNORE INTO session VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     std::uint32_t count = 0;
     for (std::int64_t id = 1, last = greatestId(from, "session"); id <= last; ++id) {
-        std::array<std::string, 5> texts;
+        std::array<std::string, 6> texts;
         count += copyRow(read, write, id, [&] {
             for (int i = 0; i < 5; ++i)
                 texts[std::size_t(i)] = read.text(i);
+            texts[5] = read.text(11);
             write.bind(id, texts[0], texts[1], texts[2], texts[3], texts[4], read.integer(5), read.integer(6),
-                       read.integer(7), read.integer(8), read.integer(9), read.integer(10) == 1);
+                       read.integer(7), read.integer(8), read.integer(9), read.integer(10) == 1, texts[5]);
         });
     }
     return count;
@@ -88,7 +91,7 @@ Result<std::uint32_t> copyMessages(sql::Database &from, sql::Database &to)
 
 // What points to lost rows points to something again, and the index follows the text.
 constexpr const char *kMend =
-    "INSERT INTO session SELECT DISTINCT session, 'Recovered chat', '', '[]', '', '', 0, 0, 0, 0, 0, 0 FROM message"
+    "INSERT INTO session SELECT DISTINCT session, 'Recovered chat', '', '[]', '', '', 0, 0, 0, 0, 0, 0, '' FROM message"
     " WHERE session NOT IN (SELECT id FROM session);"
     "UPDATE message SET parent=coalesce((SELECT max(m.id) FROM message m WHERE m.session=message.session AND"
     " m.id<message.id), 0) WHERE parent<>0 AND parent NOT IN (SELECT id FROM message);"

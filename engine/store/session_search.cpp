@@ -145,6 +145,7 @@ api::SessionSummary summaryFrom(const sql::Statement &query)
             summary.tags.push_back(tag.get<std::string>());
     summary.updatedMs = query.integer(4);
     summary.tokens = std::uint32_t(std::clamp<std::int64_t>(query.integer(5), 0, UINT32_MAX));
+    summary.name = query.text(6);
     return summary;
 }
 
@@ -159,7 +160,7 @@ Result<std::vector<api::SessionSummary>> SessionDb::list(std::string_view query,
             KVILT_TRY(found, search(*d.db, query));
         }
         KVILT_TRY(const auto counts, messageCounts(*d.db));
-        KVILT_TRY(auto rows, d.db->statement("SELECT id, title, folder, tags, updated, tokens FROM session"
+        KVILT_TRY(auto rows, d.db->statement("SELECT id, title, folder, tags, updated, tokens, name FROM session"
                                              " WHERE deleted=0 ORDER BY recency DESC, id DESC"));
         std::vector<api::SessionSummary> sessions;
         while (sessions.size() < limit) {

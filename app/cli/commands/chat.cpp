@@ -48,8 +48,10 @@ void showReceipt(const SessionTurn &turn)
                  chat::describe(r.miss).c_str());
 }
 
-Result<void> talk(Engine &engine, Profile &profile, SessionId session, const api::SamplingSettings &sampling)
+// `first` carries session or name, and what a new one begins with.
+Result<void> talk(Engine &engine, Profile &profile, const SessionTurnRequest &first)
 {
+    SessionTurnRequest next = first;
     const bool terminal = isatty(STDIN_FILENO) != 0;
     std::string line;
     while (true) {
@@ -59,10 +61,8 @@ Result<void> talk(Engine &engine, Profile &profile, SessionId session, const api
             break;
         if (line.empty())
             continue;
-        SessionTurnRequest request{.session = session,
-                                   .append = {{.role = api::Role::user, .text = line}},
-                                   .sampling = sampling,
-                                   .useCache = engine.settings().cache};
+        SessionTurnRequest request = next;
+        request.append.push_back({.role = api::Role::user, .text = line});
         request.onText = [](const std::string &text) {
             std::fwrite(text.data(), 1, text.size(), stdout);
             std::fflush(stdout);
@@ -74,6 +74,8 @@ Result<void> talk(Engine &engine, Profile &profile, SessionId session, const api
                 return tl::unexpected(turn.error());
             continue;
         }
+        next.session = turn->session;
+        next.append.clear();
         std::printf("\n");
         std::fflush(stdout);
         if (turn->reason == api::FinishReason::error)
@@ -95,23 +97,23 @@ Result<void> chat(const Cli &cli, ChatOptions &options)
     if (!model.chatTemplate)
         return fail(ErrorCode::unsupported, options.model.model + " has no usable chat template; use an "
                                             "instruction-tuned model, or generate --prompt-file");
+    const std::string name =
+        options.session.empty() ? "chat-" + std::to_string(std::time(nullptr)) : options.session;
+    KVILT_TRY_VOID(checkSessionName(name));
+    KVILT_TRY_VOID(Engine::checkBefore(model, settings, nullptr));
     Runtime runtime;
     KVILT_TRY(runtime.profile,
               Profile::open(cli.profile, {.sessions = true, .kv = settings.cache, .events = true}));
     KVILT_TRY(runtime.engine, makeEngine(model, settings, runtime.profile.get()));
-    const std::string name =
-        options.session.empty() ? "chat-" + std::to_string(std::time(nullptr)) : options.session;
-    KVILT_TRY(const SessionId session, findOrMakeSession(*runtime.profile->sessions, name, "Chat in the terminal"));
-    if (!options.system.empty()) {
-        KVILT_TRY(const auto conversation, runtime.profile->sessions->conversation(session));
-        if (conversation.messages.empty())
-            KVILT_TRY_VOID(runtime.profile->sessions->append(
-                {.session = session, .role = api::Role::system, .text = options.system}));
-    }
+    KVILT_TRY(const auto session, findSession(*runtime.profile->sessions, name));
+    SessionTurnRequest first{.session = session.value_or(SessionId{}), .name = name, .sampling = sampling,
+                             .useCache = settings.cache};
+    if (!options.system.empty() && !session)
+        first.append.push_back({.role = api::Role::system, .text = options.system});
     std::fprintf(stderr, "%s on %s (%s). Session %s. An empty line is ignored; /quit or Ctrl-D ends.\n",
                  options.model.model.c_str(), runtime.engine->deviceName().c_str(), runtime.engine->isa().c_str(),
                  name.c_str());
-    return talk(*runtime.engine, *runtime.profile, session, sampling);
+    return talk(*runtime.engine, *runtime.profile, first);
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 #include "engine/model/model.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 namespace kvilt::cli {
@@ -138,8 +139,9 @@ Result<void> generatePlain(const Cli &cli, const GenerateOptions &options, const
 Result<void> generateInSession(const Cli &cli, const GenerateOptions &options, const api::SamplingSettings &sampling,
                                Engine &engine, Profile &profile, std::vector<store::MessageRow> append)
 {
-    KVILT_TRY(const SessionId session, findOrMakeSession(*profile.sessions, options.session, append.back().text));
-    SessionTurnRequest request{.session = session, .append = std::move(append), .sampling = sampling,
+    KVILT_TRY(const auto session, findSession(*profile.sessions, options.session));
+    SessionTurnRequest request{.session = session.value_or(SessionId{}), .name = options.session,
+                               .append = std::move(append), .sampling = sampling,
                                .useCache = !options.model.noCache, .logprobs = std::uint32_t(options.logprobs)};
     if (!cli.json)
         request.onText = [](const std::string &text) {
@@ -151,18 +153,25 @@ Result<void> generateInSession(const Cli &cli, const GenerateOptions &options, c
     return turn.reason == api::FinishReason::error ? fail(ErrorCode::device, turn.problem) : Result<void>{};
 }
 
-// What the engine would refuse as well, said before a profile is made.
-Result<void> checkLength(const std::vector<TokenId> &tokens, const LoadedModel &model,
-                         const api::EngineSettings &settings)
+// What the engine would refuse as well, said before a profile is made. A session that is there already may add to
+// the prompt: it is counted once more with it, before anything is appended.
+Result<void> refuseEarly(const Cli &cli, const GenerateOptions &options, const LoadedModel &model,
+                         const api::EngineSettings &settings, const api::SamplingSettings &sampling, const Input &input)
 {
-    const std::size_t context = settings.contextLength > 0 ? std::size_t(settings.contextLength)
-                                                           : model.model->description().contextLength;
-    if (tokens.empty())
-        return fail(ErrorCode::badInput, "the prompt has no tokens");
-    if (tokens.size() > context)
-        return fail(ErrorCode::badInput, "the prompt has " + std::to_string(tokens.size()) +
-                                             " tokens, the context holds " + std::to_string(context));
-    return {};
+    Request request{.tokens = input.tokens, .sampling = sampling};
+    if (options.session.empty())
+        return Engine::checkBefore(model, settings, &request);
+    KVILT_TRY_VOID(checkSessionName(options.session));
+    KVILT_TRY(const store::ProfilePaths paths, store::profilePaths(cli.profile));
+    std::error_code ignored;
+    if (std::filesystem::exists(paths.sessionsDb(), ignored))
+        return Engine::checkBefore(model, settings, nullptr);
+    const std::uint32_t context = settings.contextLength > 0 ? std::uint32_t(settings.contextLength)
+                                                             : model.model->description().contextLength;
+    KVILT_TRY(chat::TurnPlan plan,
+              planSessionTurn(model, context, {}, {.append = input.append, .sampling = sampling}));
+    request.tokens = std::move(plan.prompt.ids);
+    return Engine::checkBefore(model, settings, &request);
 }
 
 Result<void> generate(const Cli &cli, const GenerateOptions &options)
@@ -176,8 +185,7 @@ Result<void> generate(const Cli &cli, const GenerateOptions &options)
 
     Runtime runtime;
     const bool inSession = !options.session.empty();
-    if (!inSession)
-        KVILT_TRY_VOID(checkLength(input.tokens, model, settings));
+    KVILT_TRY_VOID(refuseEarly(cli, options, model, settings, sampling, input));
     if (inSession || settings.cache) {
         KVILT_TRY(runtime.profile, Profile::open(cli.profile, {.sessions = inSession, .kv = settings.cache,
                                                                .events = settings.cache}));

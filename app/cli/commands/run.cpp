@@ -23,12 +23,14 @@ struct RunOptions {
     ModelOptions model;
     SamplingOptions sampling;
     std::string requests;
+    double ttftMs = 0, tpotMs = 0, itlMs = 0; // what a request has to meet to count as good; 0: no matter
 };
 
 // One line of the requests file.
 struct Arrival {
     double atMs = 0;
     nlohmann::json id;
+    std::string session; // as the line names it; empty: none
     Request request;
     std::int64_t samples = 1;
 };
@@ -42,6 +44,31 @@ Result<std::int64_t> wholeNumber(const nlohmann::json &line, const char *key, st
     if (it->is_number_integer() && it->get<double>() >= 0 && it->get<double>() <= double(high))
         return it->get<std::int64_t>();
     return fail(ErrorCode::badInput, where + ": \"" + key + "\" must be a whole number from 0 to " + std::to_string(high));
+}
+
+Result<double> number(const nlohmann::json &line, const char *key, double fallback, double low, double high,
+                      const std::string &where)
+{
+    const auto it = line.find(key);
+    if (it == line.end())
+        return fallback;
+    if (it->is_number() && it->get<double>() >= low && it->get<double>() <= high) // NaN is neither
+        return it->get<double>();
+    char range[64];
+    std::snprintf(range, sizeof range, "%g to %g", low, high);
+    return fail(ErrorCode::badInput, where + ": \"" + key + "\" must be a number from " + range);
+}
+
+Result<std::string> word(const nlohmann::json &line, const char *key, const std::string &where)
+{
+    const auto it = line.find(key);
+    if (it == line.end())
+        return std::string();
+    if (it->is_string() && it->get<std::string>().size() <= 200)
+        return it->get<std::string>();
+    if (it->is_number_unsigned())
+        return it->dump();
+    return fail(ErrorCode::badInput, where + ": \"" + key + "\" must be a string of at most 200 bytes");
 }
 
 Result<std::vector<TokenId>> promptOf(const nlohmann::json &line, const LoadedModel &model, const std::string &where)
@@ -71,20 +98,21 @@ Result<Arrival> parseLine(const std::string &text, const LoadedModel &model, con
     Arrival arrival;
     arrival.id = line.value("id", nlohmann::json());
     KVILT_TRY(arrival.request.tokens, promptOf(line, model, where));
-    const auto at = line.find("at_ms");
-    if (at != line.end() && (!at->is_number() || !(at->get<double>() >= 0) || !(at->get<double>() <= 1e9)))
-        return fail(ErrorCode::badInput, where + ": \"at_ms\" must be a number from 0 to 1e9");
-    arrival.atMs = at == line.end() ? 0 : at->get<double>();
+    KVILT_TRY(arrival.atMs, number(line, "at_ms", 0, 0, 1e9, where));
+    KVILT_TRY(arrival.session, word(line, "session", where));
     arrival.request.sampling = sampling;
     KVILT_TRY(const std::int64_t most, wholeNumber(line, "max_tokens", sampling.maxTokens, 1 << 30, where));
     arrival.request.sampling.maxTokens = int(most);
     KVILT_TRY(arrival.samples, wholeNumber(line, "n", 1, 256, where));
     KVILT_TRY(const std::int64_t priority, wholeNumber(line, "priority", 0, 1 << 20, where));
     arrival.request.priority = int(priority);
-    if (line.contains("ignore_eos") && line["ignore_eos"].is_boolean())
-        arrival.request.sampling.ignoreEos = line["ignore_eos"].get<bool>();
-    if (line.contains("salt") && line["salt"].is_string())
-        arrival.request.salt = line["salt"].get<std::string>();
+    KVILT_TRY(arrival.request.weight, number(line, "weight", 1, 1e-6, 1e6, where));
+    if (const auto flag = line.find("ignore_eos"); flag != line.end()) {
+        if (!flag->is_boolean())
+            return fail(ErrorCode::badInput, where + ": \"ignore_eos\" must be true or false");
+        arrival.request.sampling.ignoreEos = flag->get<bool>();
+    }
+    KVILT_TRY(arrival.request.salt, word(line, "salt", where));
     arrival.request.useCache = !options.model.noCache;
     return arrival;
 }
@@ -136,8 +164,9 @@ nlohmann::json spread(const std::vector<double> &millis)
 // Submits arrivals at their time, steps the engine, prints each result as it ends.
 class Runner {
 public:
-    Runner(Engine &engine, std::vector<Arrival> arrivals, bool json)
-        : m_engine(engine), m_arrivals(std::move(arrivals)), m_json(json), m_begin(SteadyClock::now())
+    Runner(Engine &engine, std::vector<Arrival> arrivals, const RunOptions &options, bool json)
+        : m_engine(engine), m_arrivals(std::move(arrivals)), m_options(options), m_json(json),
+          m_begin(SteadyClock::now())
     {
     }
 
@@ -246,6 +275,7 @@ private:
                         s.completionTokens, s.ttftSeconds() * 1e3, s.tpotSeconds() * 1e3,
                         std::string(api::toString(output.reason)).c_str());
         ++m_requests;
+        m_good += meetsObjectives(output, gaps) ? 1 : 0;
         m_promptTokens += s.promptTokens;
         m_cached += s.cachedMemory + s.cachedDisk;
         m_made += s.completionTokens;
@@ -256,12 +286,24 @@ private:
         m_gaps.insert(m_gaps.end(), gaps.begin(), gaps.end());
     }
 
+    bool hasObjectives() const { return m_options.ttftMs > 0 || m_options.tpotMs > 0 || m_options.itlMs > 0; }
+
+    // Goodput counts requests that meet every objective; a request that failed meets none.
+    bool meetsObjectives(const SequenceOutput &output, const std::vector<double> &gaps) const
+    {
+        const auto within = [](double value, double most) { return most <= 0 || value <= most; };
+        const SequenceStats &s = output.stats;
+        return (output.reason == api::FinishReason::stop || output.reason == api::FinishReason::length) &&
+               within(s.ttftSeconds() * 1e3, m_options.ttftMs) && within(s.tpotSeconds() * 1e3, m_options.tpotMs) &&
+               within(gaps.empty() ? 0 : *std::max_element(gaps.begin(), gaps.end()), m_options.itlMs);
+    }
+
     void printSummary() const
     {
         const double wall = std::chrono::duration<double>(SteadyClock::now() - m_begin).count();
         const api::PoolCounts counts = m_engine.counts();
         const double hitRatio = m_promptTokens > 0 ? double(m_cached) / double(m_promptTokens) : 0;
-        const nlohmann::json summary = {{"requests", m_requests},
+        nlohmann::json summary = {{"requests", m_requests},
                                         {"wall_s", ms(wall) / 1e3},
                                         {"prompt_tokens_per_s", std::round(double(m_promptTokens) / wall * 10) / 10},
                                         {"decode_tokens_per_s", std::round(double(m_made) / wall * 10) / 10},
@@ -272,6 +314,8 @@ private:
                                         {"evictions", counts.evictions},
                                         {"regretted_evictions", counts.regretted},
                                         {"preemptions", m_preemptions}};
+        if (hasObjectives())
+            summary["goodput_per_s"] = std::round(double(m_good) / wall * 1e4) / 1e4;
         if (m_json)
             printJson({{"summary", summary}});
         else
@@ -280,31 +324,56 @@ private:
 
     Engine &m_engine;
     std::vector<Arrival> m_arrivals;
+    const RunOptions &m_options;
     bool m_json;
     SteadyClock::time_point m_begin;
     std::size_t m_next = 0;
     std::map<std::uint64_t, Live> m_live;
-    std::uint64_t m_requests = 0, m_promptTokens = 0, m_cached = 0, m_made = 0, m_preemptions = 0;
+    std::uint64_t m_requests = 0, m_good = 0, m_promptTokens = 0, m_cached = 0, m_made = 0, m_preemptions = 0;
     std::vector<double> m_ttft, m_tpot, m_gaps;
 };
 
+// Whose work a request is, for events and for the KV of that session: a stored session by its name or number, else
+// one of this run alone, with a number that no stored session has.
+Result<void> nameSessions(std::vector<Arrival> &arrivals, Profile *profile)
+{
+    constexpr std::int64_t kFirstOfRun = std::int64_t(1) << 31;
+    std::map<std::string, SessionId> known;
+    for (Arrival &arrival : arrivals) {
+        if (arrival.session.empty())
+            continue;
+        if (!known.contains(arrival.session)) {
+            std::optional<SessionId> stored;
+            if (profile != nullptr && profile->sessions) {
+                KVILT_TRY(stored, findSession(*profile->sessions, arrival.session));
+            }
+            const SessionId own{kFirstOfRun + std::int64_t(known.size())};
+            known.emplace(arrival.session, stored.value_or(own));
+        }
+        arrival.request.session = known.at(arrival.session);
+    }
+    return {};
+}
+
 Result<void> runRequests(const Cli &cli, const RunOptions &options)
 {
+    for (const double most : {options.ttftMs, options.tpotMs, options.itlMs})
+        if (!(most >= 0) || !(most <= 1e9))
+            return fail(ErrorCode::badInput, "--slo-ttft, --slo-tpot and --slo-itl take milliseconds from 0 to 1e9");
     KVILT_TRY(const api::EngineSettings settings, options.model.resolve());
     KVILT_TRY(const LoadedModel model, loadModel(options.model.model));
     KVILT_TRY(std::vector<Arrival> arrivals, readArrivals(options, model));
+    for (const Arrival &arrival : arrivals)
+        if (auto possible = Engine::checkBefore(model, settings, &arrival.request); !possible)
+            return fail(possible.error().code, "request " + arrival.id.dump() + ": " + possible.error().message);
+    const bool named = std::any_of(arrivals.begin(), arrivals.end(), [](const Arrival &a) { return !a.session.empty(); });
     Runtime runtime;
     if (settings.cache) {
-        KVILT_TRY(runtime.profile, Profile::open(cli.profile, {.kv = true, .events = true}));
+        KVILT_TRY(runtime.profile, Profile::open(cli.profile, {.sessions = named, .kv = true, .events = true}));
     }
+    KVILT_TRY_VOID(nameSessions(arrivals, runtime.profile.get()));
     KVILT_TRY(runtime.engine, makeEngine(model, settings, runtime.profile.get()));
-    for (const Arrival &arrival : arrivals)
-        if (arrival.request.tokens.empty() || arrival.request.tokens.size() > runtime.engine->contextLength())
-            return fail(ErrorCode::badInput, "request " + arrival.id.dump() + " has " +
-                                                 std::to_string(arrival.request.tokens.size()) +
-                                                 " tokens; the context holds 1 to " +
-                                                 std::to_string(runtime.engine->contextLength()));
-    Runner runner(*runtime.engine, std::move(arrivals), cli.json);
+    Runner runner(*runtime.engine, std::move(arrivals), options, cli.json);
     KVILT_TRY_VOID(runner.run());
     if (runtime.profile && runtime.profile->journal)
         runtime.profile->journal->endTurn({}, {});
@@ -322,6 +391,9 @@ void addRun(Cli &cli)
     options->sampling.addTo(command);
     command.option("--requests", options->requests, "JSON lines: at_ms, id, prompt or messages or tokens, ...")
         .required();
+    command.option("--slo-ttft", options->ttftMs, "Goodput counts requests whose first token comes within MS");
+    command.option("--slo-tpot", options->tpotMs, "... and whose tokens take at most MS each");
+    command.option("--slo-itl", options->itlMs, "... and that never paused longer than MS");
 }
 
 } // namespace kvilt::cli

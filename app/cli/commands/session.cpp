@@ -40,7 +40,7 @@ Result<void> listSessions(const Cli &cli)
     KVILT_TRY(const auto sessions, profile->sessions->list());
     nlohmann::json list = nlohmann::json::array();
     for (const api::SessionSummary &s : sessions)
-        list.push_back({{"id", shownId(s.id, s.tags)},
+        list.push_back({{"id", shownId(s.id, s.name)},
                         {"title", s.title},
                         {"messages", s.messages},
                         {"tokens", s.tokens},
@@ -66,7 +66,7 @@ Result<void> showSession(const Cli &cli, const std::string &id)
     for (const store::MessageRow &m : conversation.messages)
         messages.push_back({{"role", api::toString(m.role)}, {"content", m.text}, {"state", api::toString(m.state)}});
     if (cli.json) {
-        printJson({{"id", shownId(session, conversation.session.tags)},
+        printJson({{"id", shownId(session, conversation.session.name)},
                    {"title", conversation.session.title},
                    {"messages", messages}});
         return {};
@@ -98,7 +98,7 @@ Result<void> exportSession(const Cli &cli, const std::string &id, const std::str
         payloads = exported.kvPayloads;
     }
     if (cli.json)
-        printJson({{"id", shownId(session, conversation.session.tags)}, {"file", file}, {"kv_blocks", payloads}});
+        printJson({{"id", shownId(session, conversation.session.name)}, {"file", file}, {"kv_blocks", payloads}});
     else
         std::printf("%s: %zu messages, %u KV blocks\n", file.c_str(), conversation.messages.size(), payloads);
     return {};
@@ -140,10 +140,9 @@ Result<void> importSession(const Cli &cli, const std::string &file)
         if (profile->kv)
             KVILT_TRY_VOID(profile->kv->flush());
     }
-    KVILT_TRY_VOID(dropName(*profile->sessions, session));
     KVILT_TRY(const store::StoredConversation conversation, profile->sessions->conversation(session));
     if (cli.json)
-        printJson({{"id", shownId(session, conversation.session.tags)},
+        printJson({{"id", shownId(session, conversation.session.name)},
                    {"title", conversation.session.title},
                    {"messages", conversation.messages.size()},
                    {"kv_blocks", payloads}});

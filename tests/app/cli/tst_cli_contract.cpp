@@ -305,6 +305,88 @@ private slots:
             QVERIFY2(summary.contains(key), key);
     }
 
+    void runCountsWhatMeetsItsObjectives()
+    {
+        const QString requests = write("slo.jsonl",
+            R"({"id":1,"session":"s","weight":2.5,"priority":1,"salt":"x","prompt":"One two three","max_tokens":4,"ignore_eos":true})" "\n"
+            R"({"id":2,"session":7,"messages":[{"role":"user","content":"Four"}],"max_tokens":4,"ignore_eos":true})" "\n"
+            R"({"id":3,"tokens":[5,6,7],"max_tokens":4,"ignore_eos":true})" "\n");
+        const auto goodput = [&](const QStringList &more) {
+            const Ran r = run(QStringList{"run", m_llama, "--requests", requests, "--json", "--no-cache", "--kv-blocks", "64"} + more);
+            return r.code == 0 ? r.lines().last()["summary"].toObject()["goodput_per_s"] : QJsonValue(r.err.constData());
+        };
+        QVERIFY(goodput({}).isUndefined());
+        QVERIFY(goodput({"--slo-ttft", "1e8", "--slo-tpot", "1e8", "--slo-itl", "1e8"}).toDouble() > 0);
+        QCOMPARE(goodput({"--slo-ttft", "1e-6"}).toDouble(-1), 0.0);
+    }
+
+    void runRefusesABadRequestBeforeAnyRuns_data()
+    {
+        QTest::addColumn<QString>("field");
+        for (const char *field : {R"("weight":0)", R"("weight":-1)", R"("weight":"heavy")", R"("session":["a"])",
+                                  R"("ignore_eos":1)", R"("salt":3.5)", R"("at_ms":-1)", R"("max_tokens":1e99)",
+                                  R"("n":100000)", R"("priority":-3)", R"("tokens":[999999])", R"("tokens":[])"})
+            QTest::newRow(field) << field;
+    }
+    void runRefusesABadRequestBeforeAnyRuns()
+    {
+        QFETCH(QString, field);
+        const QString prompt = field.startsWith("\"tokens") ? QString() : QStringLiteral(R"(,"prompt":"x")");
+        const QString requests = write("bad.jsonl", ("{\"id\":1,\"prompt\":\"One\",\"max_tokens\":1}\n{" + field + prompt + "}\n").toUtf8());
+        const Ran r = run({"run", m_llama, "--requests", requests, "--json", "--profile", path("never")});
+        QVERIFY2(r.code == 2, r.err);
+        QVERIFY(r.out.isEmpty());
+        QCOMPARE(r.err.count('\n'), 1);
+        QVERIFY(!QDir(path("never")).exists());
+    }
+
+    void aRefusedTurnLeavesNothingBehind()
+    {
+        const QString big = write("big.json", "[{\"role\":\"user\",\"content\":\"" + QByteArray(9000, 'x') + "\"}]");
+        const QString small = write("small.json", R"([{"role":"user","content":"Hi"}])");
+        const QStringList named{"--session", "job", "--max-tokens", "2"};
+        for (const QStringList &bad : {QStringList{"--messages", big}, QStringList{"--messages", small, "--kv-blocks", "1"}}) {
+            const Ran r = run(QStringList{"generate", m_llama, "--json", "--profile", path("clean")} + bad + named);
+            QVERIFY2(r.code == 2, r.err);
+            QCOMPARE(r.err.count('\n'), 1);
+            QVERIFY(!QDir(path("clean")).exists());
+        }
+        QCOMPARE(run(generate("used", QStringList{"--messages", small, "--session", "first", "--max-tokens", "2"})).code, 0);
+        QCOMPARE(run(generate("used", QStringList{"--messages", big} + named)).code, 2);
+        const auto sessions = [&] {
+            return run({"session", "list", "--json", "--profile", path("used")}).json()["sessions"].toArray();
+        };
+        QCOMPARE(sessions().size(), 1);
+        QCOMPARE(sessions()[0].toObject()["id"].toString(), QString("first"));
+        // A session that is there stays as it was.
+        QCOMPARE(run(generate("used", QStringList{"--messages", big, "--session", "first", "--max-tokens", "2"})).code, 2);
+        QCOMPARE(sessions()[0].toObject()["messages"].toInt(), 2);
+    }
+
+    void aTraceIsReplayedUnderEachPolicy()
+    {
+        QByteArray trace;
+        test::Random random(5);
+        for (int i = 0; i < 300; ++i) {
+            const int chat = int(random.below(12));
+            trace += "{\"timestamp\":0,\"input_length\":48,\"output_length\":1,\"hash_ids\":[0," +
+                     QByteArray::number(100 + chat) + "," + QByteArray::number(1000 + chat * 50 + int(random.below(4))) + "]}\n";
+        }
+        const QString file = write("trace.jsonl", trace);
+        double best = 0;
+        for (const char *policy : {"belady", "lru", "fifo", "lfu"}) {
+            const Ran r = run({"replay", "--trace", file, "--blocks", "20", "--policy", policy, "--json"});
+            QVERIFY2(r.code == 0, r.err);
+            for (const char *key : {"requests", "blocks_referenced", "hit_ratio", "infinite_hit_ratio", "optimal_hit_ratio",
+                                    "evictions", "regretted_evictions", "ns_per_block"})
+                QVERIFY2(r.json().contains(key), key);
+            QCOMPARE(r.json()["blocks_referenced"].toInt(), 900);
+            best = best > 0 ? best : r.json()["hit_ratio"].toDouble();
+            QCOMPARE(r.json()["optimal_hit_ratio"].toDouble(), best);
+            QVERIFY(r.json()["hit_ratio"].toDouble() <= best);
+        }
+    }
+
     void benchPrintsALineATest()
     {
         const Ran r = run({"bench", m_llama, "-p", "32", "-n", "8", "-d", "0,64", "-b", "1,2", "-r", "1", "--restore",
@@ -323,17 +405,19 @@ private slots:
     void benchRunsAPeerInTurns()
     {
         const QString peer = write("llama-bench", "#!/bin/sh\necho run >> \"$(dirname \"$0\")/peer.log\"\n"
-                                                  "echo '[{\"avg_ts\": 10.0}]'\n");
+                                                  "case \"$*\" in *q8_0*) echo '[{\"avg_ts\": 12.5}]';; *) echo '[{\"avg_ts\": 10.0}]';; esac\n");
         QVERIFY(QFile::setPermissions(peer, QFile::ReadOwner | QFile::ExeOwner));
         const Ran r = run({"bench", m_llama, "-p", "16", "-n", "0", "-r", "3", "--threads", "1", "--json",
                            "--baseline", peer});
         QVERIFY2(r.code == 0, r.err);
         const QJsonObject line = r.lines()[0];
-        QCOMPARE(line["baseline"].toObject()["tokens_per_s"].toObject()["median"].toDouble(), 10.0);
+        QCOMPARE(line["baseline"].toObject()["tokens_per_s"].toObject()["median"].toDouble(), 12.5); // its better one
+        QCOMPARE(line["baseline"].toObject()["kv_type"].toString(), QString("q8_0"));
+        QCOMPARE(line["baseline"].toObject()["kv_types"].toObject()["f16"].toDouble(), 10.0);
         QVERIFY(line["baseline"].toObject()["ratio"].toDouble() > 0);
         QFile log(path("peer.log"));
         QVERIFY(log.open(QIODevice::ReadOnly));
-        QCOMPARE(log.readAll().count('\n'), 3);
+        QCOMPARE(log.readAll().count('\n'), 2 * 3);
     }
 
     void refusesBadInputWithOneSentence_data()

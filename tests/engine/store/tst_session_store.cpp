@@ -54,6 +54,55 @@ std::string firstNotice(SessionStore &store)
 class SessionStoreTest : public QObject {
     Q_OBJECT
 private slots:
+    // Version 1 kept a name from the command line as a tag.
+    void aFileOfVersion1BecomesOneOfVersion2()
+    {
+        test::Folder folder;
+        SessionId named, plain;
+        {
+            SessionStore store({.file = folder.path("sessions.db")});
+            plain = newSession(store, "Plain").id;
+            named = newSession(store, "Named").id;
+            QVERIFY(store.call([&](SessionDb &db) { return db.file(named, "f", {"red", "id:jobs \"1\"", "blue"}); }));
+            QVERIFY(store.call([&](SessionDb &db) { return db.file(plain, "", {"idea"}); }));
+        }
+        {
+            auto db = *sql::Database::open(folder.path("sessions.db"), {});
+            QVERIFY(db->exec("ALTER TABLE session DROP COLUMN name; PRAGMA user_version=1"));
+        }
+        SessionStore store({.file = folder.path("sessions.db")});
+        QVERIFY(store.takeNotices().empty());
+        const auto find = [&](const char *name) {
+            return *store.call([&](SessionDb &db) { return db.named(name); });
+        };
+        QVERIFY(find("jobs \"1\"") == named);
+        QVERIFY(!find("") && !find("ea"));
+        const auto listed = *store.list();
+        QCOMPARE(listed.size(), std::size_t(2));
+        for (const auto &session : listed) {
+            QCOMPARE(session.name, session.id == named ? std::string("jobs \"1\"") : std::string());
+            QVERIFY((session.tags == (session.id == named ? std::vector<std::string>{"red", "blue"}
+                                                          : std::vector<std::string>{"idea"})));
+        }
+    }
+
+    void aNameIsFoundUntilItsSessionIsDeleted()
+    {
+        test::Folder folder;
+        SessionStore store({.file = folder.path("sessions.db")});
+        const auto make = [&] {
+            return *store.call([](SessionDb &db) { return db.createSession({.title = "A", .name = "work"}); });
+        };
+        const SessionRow first = make();
+        const auto find = [&] { return *store.call([](SessionDb &db) { return db.named("work"); }); };
+        QVERIFY(find() == first.id);
+        QCOMPARE(store.conversation(first.id)->session.name, std::string("work"));
+        QVERIFY(store.call([&](SessionDb &db) { return db.deleteSession(first.id); }));
+        QVERIFY(!find());
+        const SessionRow second = make();
+        QVERIFY(find() == second.id);
+    }
+
     void everythingComesBackAfterARestart()
     {
         test::Folder folder;
