@@ -7,8 +7,6 @@
 #include <cstring>
 #include <memory>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <utility>
 
 namespace kvilt::cli {
 
@@ -121,48 +119,6 @@ Result<std::vector<std::int64_t>> numberList(std::string_view text, std::int64_t
             return out;
         at = next + 1;
     }
-}
-
-Result<NewFile> NewFile::create(const std::string &path)
-{
-    NewFile file;
-    file.m_path = path;
-    file.m_temporary = path + ".part" + std::to_string(getpid());
-    file.m_file = std::fopen(file.m_temporary.c_str(), "wb");
-    if (file.m_file == nullptr)
-        return fail(ErrorCode::badInput, "cannot write " + path + ": " + std::strerror(errno));
-    return file;
-}
-
-NewFile::NewFile(NewFile &&other) noexcept
-    : m_path(std::move(other.m_path)), m_temporary(std::move(other.m_temporary)),
-      m_file(std::exchange(other.m_file, nullptr))
-{
-}
-
-NewFile::~NewFile()
-{
-    if (m_file == nullptr)
-        return;
-    std::fclose(m_file);
-    std::remove(m_temporary.c_str());
-}
-
-Result<void> NewFile::write(const void *data, std::size_t bytes)
-{
-    if (std::fwrite(data, 1, bytes, m_file) != bytes)
-        return fail(ErrorCode::io, "cannot write " + m_path + ": " + std::strerror(errno));
-    return {};
-}
-
-Result<void> NewFile::commit()
-{
-    const bool closed = std::fclose(std::exchange(m_file, nullptr)) == 0;
-    if (closed && std::rename(m_temporary.c_str(), m_path.c_str()) == 0)
-        return {};
-    const std::string why = std::strerror(errno);
-    std::remove(m_temporary.c_str());
-    return fail(ErrorCode::io, "cannot write " + m_path + ": " + why);
 }
 
 } // namespace kvilt::cli

@@ -27,21 +27,4 @@ Result<std::vector<TokenId>> tokensFrom(const nlohmann::json &array, std::uint32
 Result<std::vector<std::int64_t>> numberList(std::string_view text, std::int64_t low, std::int64_t high,
                                              const std::string &option);
 
-// Writes to a neighbour and renames it over `path`, so that a failure leaves nothing behind.
-class NewFile {
-public:
-    static Result<NewFile> create(const std::string &path);
-    NewFile(NewFile &&other) noexcept;
-    NewFile &operator=(NewFile &&) = delete;
-    ~NewFile(); // removes what was not committed
-
-    Result<void> write(const void *data, std::size_t bytes);
-    Result<void> commit();
-
-private:
-    NewFile() = default;
-    std::string m_path, m_temporary;
-    std::FILE *m_file = nullptr;
-};
-
 } // namespace kvilt::cli

@@ -2,14 +2,10 @@
 #include "app/settings/settings.h"
 
 #include "app/settings/settings_json.h"
+#include "engine/support/new_file.h"
 
 #include <nlohmann/json.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstring>
 #include <fstream>
 
 namespace kvilt::settings {
@@ -78,28 +74,6 @@ json documentOf(const AppSettings &settings)
                 {"reduced_motion", settings.reducedMotion}};
 }
 
-Result<void> writeWhole(const std::filesystem::path &file, const std::string &text)
-{
-    const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return fail(ErrorCode::io, "The settings cannot be written to " + file.string() + ": " + std::strerror(errno) + ".");
-    std::size_t done = 0;
-    int error = 0;
-    while (done < text.size() && error == 0) {
-        const ssize_t wrote = ::write(fd, text.data() + done, text.size() - done);
-        if (wrote < 0 && errno != EINTR)
-            error = errno;
-        done += wrote > 0 ? static_cast<std::size_t>(wrote) : 0;
-    }
-    if (error == 0 && ::fsync(fd) != 0)
-        error = errno;
-    ::close(fd);
-    if (error != 0)
-        return fail(error == ENOSPC ? ErrorCode::full : ErrorCode::io,
-                    "The settings cannot be written to " + file.string() + ": " + std::strerror(error) + ".");
-    return {};
-}
-
 } // namespace
 
 LoadedSettings loadSettings(const std::filesystem::path &file)
@@ -129,15 +103,14 @@ Result<void> saveSettings(const std::filesystem::path &file, const AppSettings &
 {
     std::error_code error;
     std::filesystem::create_directories(file.parent_path(), error);
-    const std::filesystem::path neighbour = file.string() + ".new";
     const std::string text = documentOf(settings).dump(2, ' ', false, json::error_handler_t::replace) + '\n';
-    if (auto written = writeWhole(neighbour, text); !written) {
-        std::filesystem::remove(neighbour, error);
-        return written;
-    }
-    std::filesystem::rename(neighbour, file, error);
-    if (error)
-        return fail(ErrorCode::io, "The settings cannot be written to " + file.string() + ": " + error.message() + ".");
+    const auto written = [&]() -> Result<void> {
+        KVILT_TRY(NewFile out, NewFile::create(file, {.mode = 0600, .sync = true}));
+        KVILT_TRY_VOID(out.write(text));
+        return out.commit();
+    }();
+    if (!written)
+        return fail(written.error().code, "The settings are not saved: " + written.error().message + ".");
     return {};
 }
 

@@ -3,10 +3,9 @@
 
 #include "engine/store/kvilt_file.h"
 #include "engine/store/transcript.h"
+#include "engine/support/new_file.h"
 #include "engine/trace/event_export.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 
 namespace kvilt::worker {
@@ -17,22 +16,9 @@ constexpr std::uintmax_t kLargestTranscript = 256u << 20;
 
 Result<void> writeText(const std::filesystem::path &file, const std::string &text)
 {
-    const std::filesystem::path neighbour = file.string() + ".new";
-    {
-        std::ofstream out(neighbour, std::ios::binary | std::ios::trunc);
-        out << text;
-        out.flush();
-        if (!out) {
-            std::error_code ignored;
-            std::filesystem::remove(neighbour, ignored);
-            return fail(ErrorCode::io, "The chat cannot be written to " + file.string() + ": " + std::strerror(errno) + ".");
-        }
-    }
-    std::error_code error;
-    std::filesystem::rename(neighbour, file, error);
-    if (error)
-        return fail(ErrorCode::io, "The chat cannot be written to " + file.string() + ": " + error.message() + ".");
-    return {};
+    KVILT_TRY(NewFile out, NewFile::create(file));
+    KVILT_TRY_VOID(out.write(text));
+    return out.commit();
 }
 
 Result<SessionId> importTranscript(const std::filesystem::path &file, store::SessionStore &sessions)

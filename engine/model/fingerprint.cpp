@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/fingerprint.h"
 
+#include "engine/support/new_file.h"
 #include "engine/support/thread_pool.h"
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <openssl/evp.h>
 #include <sstream>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace kvilt::model {
 namespace {
@@ -148,20 +148,11 @@ Result<void> FingerprintCache::remember(const std::string &modelPath, const Fing
     lines.push_back(*identity + ' ' + toHex(fingerprint));
     if (lines.size() > kMaxEntries)
         lines.erase(lines.begin());
-    // A file of its own, then renamed: a reader never sees half of it, and of two writers one wins.
-    const std::string temporary = m_path + "." + std::to_string(::getpid()) + ".new";
-    std::ofstream out(temporary, std::ios::trunc);
+    // A reader never sees half of it, and of two writers one wins.
+    KVILT_TRY(NewFile out, NewFile::create(m_path, {.mode = 0600}));
     for (const std::string &line : lines)
-        out << line << '\n';
-    out.close();
-    std::error_code error;
-    if (out)
-        std::filesystem::rename(temporary, m_path, error);
-    if (!out || error) {
-        std::filesystem::remove(temporary, error);
-        return fail(ErrorCode::full, "The model's fingerprint could not be written to " + m_path + ".");
-    }
-    return {};
+        KVILT_TRY_VOID(out.write(line + '\n'));
+    return out.commit();
 }
 
 } // namespace kvilt::model

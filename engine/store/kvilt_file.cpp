@@ -2,6 +2,7 @@
 #include "engine/store/kvilt_file.h"
 
 #include "engine/store/bounded_json.h"
+#include "engine/support/new_file.h"
 #include "engine/text/utf8.h"
 
 #include <nlohmann/json.hpp>
@@ -83,12 +84,12 @@ std::array<char, kFrameSum> sumOf(std::string_view head, std::string_view body)
 
 class FrameWriter {
 public:
-    explicit FrameWriter(const fs::path &file) : m_out(file, std::ios::binary | std::ios::trunc)
+    explicit FrameWriter(NewFile &file) : m_file(file)
     {
         std::string header(kMagic.data(), kMagic.size());
         append(header, kVersion);
         append(header, std::uint32_t(0));
-        m_out << header;
+        put(header);
     }
     void frame(FrameType type, std::string_view body)
     {
@@ -96,22 +97,28 @@ public:
         append(head, std::uint32_t(type));
         append(head, std::uint64_t(body.size()));
         const auto sum = sumOf(head, body);
-        m_out << head << body;
-        m_out.write(sum.data(), sum.size());
+        put(head);
+        put(body);
+        put({sum.data(), sum.size()});
         ++m_frames;
     }
-    bool finish()
+    Result<void> finish()
     {
         std::string body;
         append(body, m_frames);
         frame(kEnd, body);
-        m_out.close();
-        return bool(m_out);
+        return m_state;
     }
-    bool good() const { return bool(m_out); }
+    bool good() const { return m_state.has_value(); }
 
 private:
-    std::ofstream m_out;
+    void put(std::string_view bytes)
+    {
+        if (m_state)
+            m_state = m_file.write(bytes);
+    }
+    NewFile &m_file;
+    Result<void> m_state;
     std::uint64_t m_frames = 0;
 };
 
@@ -204,26 +211,18 @@ std::uint32_t writeKv(FrameWriter &out, KvStore &kv, SessionId session)
 
 Result<KviltExported> writeKviltFile(const fs::path &file, const KviltExport &content)
 {
-    const fs::path part = file.string() + ".part";
     KviltExported done;
-    bool whole = false;
-    {
-        FrameWriter out(part);
-        out.frame(kSession, sessionBody(content.session));
-        for (const MessageRow &message : content.messages)
-            out.frame(kMessage, messageBody(message));
-        if (content.kv && out.good())
-            done.kvPayloads = writeKv(out, *content.kv, content.session.id);
-        whole = out.finish();
-    }
-    std::error_code problem;
-    if (whole)
-        fs::rename(part, file, problem);
-    if (!whole || problem) {
-        fs::remove(part, problem);
-        return fail(ErrorCode::full, file.string() + " cannot be written; check its folder and the free disk space.");
-    }
-    done.bytes = fs::file_size(file, problem);
+    KVILT_TRY(NewFile target, NewFile::create(file));
+    FrameWriter out(target);
+    out.frame(kSession, sessionBody(content.session));
+    for (const MessageRow &message : content.messages)
+        out.frame(kMessage, messageBody(message));
+    if (content.kv && out.good())
+        done.kvPayloads = writeKv(out, *content.kv, content.session.id);
+    KVILT_TRY_VOID(out.finish());
+    KVILT_TRY_VOID(target.commit());
+    std::error_code unknown;
+    done.bytes = fs::file_size(file, unknown);
     return done;
 }
 

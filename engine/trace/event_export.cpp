@@ -2,11 +2,10 @@
 #include "engine/trace/event_export.h"
 
 #include "engine/store/sqlite.h"
+#include "engine/support/new_file.h"
 
 #include <nlohmann/json.hpp>
 
-#include <cstdio>
-#include <fstream>
 #include <map>
 #include <memory>
 
@@ -41,24 +40,15 @@ class Writer {
 public:
     virtual ~Writer() = default;
     virtual Result<void> add(const api::CacheEvent &event) = 0;
-    virtual Result<void> finish() = 0;
+    virtual Result<void> finish() = 0; // and closes what is its own
 };
 
 class TextWriter : public Writer {
 public:
-    explicit TextWriter(const std::filesystem::path &file) : m_out(file, std::ios::binary | std::ios::trunc) {}
+    explicit TextWriter(NewFile &file) : m_file(file) {}
 
 protected:
-    Result<void> put(const std::string &text)
-    {
-        m_out << text;
-        return m_out ? Result<void>() : fail(ErrorCode::full, "The event file cannot be written; is the disk full?");
-    }
-    Result<void> close()
-    {
-        m_out.close();
-        return m_out ? Result<void>() : fail(ErrorCode::full, "The event file cannot be written; is the disk full?");
-    }
+    Result<void> put(const std::string &text) { return m_file.write(text); }
     const char *separator()
     {
         const bool first = m_first;
@@ -67,13 +57,13 @@ protected:
     }
 
 private:
-    std::ofstream m_out;
+    NewFile &m_file;
     bool m_first = true;
 };
 
 class JsonWriter final : public TextWriter {
 public:
-    JsonWriter(const std::filesystem::path &file, bool lines) : TextWriter(file), m_lines(lines) {}
+    JsonWriter(NewFile &file, bool lines) : TextWriter(file), m_lines(lines) {}
     Result<void> add(const api::CacheEvent &event) override
     {
         if (m_lines)
@@ -84,9 +74,7 @@ public:
     }
     Result<void> finish() override
     {
-        if (!m_lines)
-            KVILT_TRY_VOID(put(m_any ? "\n]\n" : "[]\n"));
-        return close();
+        return m_lines ? Result<void>() : put(m_any ? "\n]\n" : "[]\n");
     }
 
 private:
@@ -120,8 +108,7 @@ public:
     Result<void> finish() override
     {
         KVILT_TRY_VOID(open());
-        KVILT_TRY_VOID(put("\n]}\n"));
-        return close();
+        return put("\n]}\n");
     }
 
 private:
@@ -184,13 +171,13 @@ private:
     std::unique_ptr<store::sql::Database> m_db;
 };
 
-std::unique_ptr<Writer> makeWriter(const std::filesystem::path &file, ExportFormat format)
+std::unique_ptr<Writer> makeWriter(NewFile &file, ExportFormat format)
 {
     switch (format) {
     case ExportFormat::json: return std::make_unique<JsonWriter>(file, false);
     case ExportFormat::jsonLines: return std::make_unique<JsonWriter>(file, true);
     case ExportFormat::perfetto: return std::make_unique<PerfettoWriter>(file);
-    case ExportFormat::sqlite: return std::make_unique<SqliteWriter>(file);
+    case ExportFormat::sqlite: return std::make_unique<SqliteWriter>(file.temporary());
     }
     return nullptr;
 }
@@ -228,21 +215,9 @@ std::string toJson(const api::CacheEvent &event) { return document(event).dump()
 
 Result<Exported> exportEvents(const EventSource &source, const std::filesystem::path &file, ExportFormat format)
 {
-    const std::filesystem::path part = file.string() + ".part";
-    std::error_code ignored;
-    std::filesystem::remove(part, ignored);
-    const auto writer = makeWriter(part, format);
-    auto done = writeAll(source, *writer);
-    if (!done) {
-        std::filesystem::remove(part, ignored);
-        return done;
-    }
-    std::error_code problem;
-    std::filesystem::rename(part, file, problem);
-    if (problem) {
-        std::filesystem::remove(part, ignored);
-        return fail(ErrorCode::full, file.string() + " cannot be written (" + problem.message() + ").");
-    }
+    KVILT_TRY(NewFile out, NewFile::create(file));
+    KVILT_TRY(const Exported done, writeAll(source, *makeWriter(out, format)));
+    KVILT_TRY_VOID(out.commit());
     return done;
 }
 

@@ -30,7 +30,7 @@ using EventSource = std::function<Result<void>(const std::function<void(const ap
 struct Exported {
     std::uint64_t events = 0;
 };
-// Written to a neighbour and renamed over `file`: a failure leaves nothing behind.
+// A NewFile: a failure leaves nothing behind. badInput: `file` cannot be written at all.
 Result<Exported> exportEvents(const EventSource &source, const std::filesystem::path &file, ExportFormat format);
 
 } // namespace kvilt::trace

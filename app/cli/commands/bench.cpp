@@ -6,6 +6,7 @@
 #include "app/cli/runtime.h"
 #include "engine/model/model.h"
 #include "engine/sched/sampler.h"
+#include "engine/support/new_file.h"
 
 #include <algorithm>
 #include <cmath>
@@ -304,8 +305,8 @@ private:
                     " | " + line["machine"]["isa"].get<std::string>() + ", " + line["machine"]["threads"].dump() +
                     " threads, " + line["machine"]["mode"].get<std::string>() + " |\n";
         }
-        KVILT_TRY(NewFile file, NewFile::create(m_options.report));
-        KVILT_TRY_VOID(file.write(text.data(), text.size()));
+        KVILT_TRY(NewFile file, NewFile::create(m_options.report, {.stream = true}));
+        KVILT_TRY_VOID(file.write(text));
         return file.commit();
     }
 

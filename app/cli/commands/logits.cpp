@@ -2,6 +2,7 @@
 #include "app/cli/input.h"
 #include "app/cli/runtime.h"
 #include "engine/model/model.h"
+#include "engine/support/new_file.h"
 
 #include <cstdio>
 #include <memory>
@@ -30,7 +31,7 @@ Result<void> logits(const Cli &cli, const LogitsOptions &options)
     KVILT_TRY(const auto engine, makeEngine(model, settings, nullptr, [&](EngineOptions &o) {
                   o.chunk = std::uint32_t(options.chunk);
               }));
-    KVILT_TRY(NewFile file, NewFile::create(options.out));
+    KVILT_TRY(NewFile file, NewFile::create(options.out, {.stream = true}));
 
     const auto count = std::int64_t(tokens.size());
     const std::int64_t rows = options.last > 0 ? std::min(options.last, count) : count;

@@ -4,6 +4,7 @@
 #include "app/cli/input.h"
 #include "engine/store/kvilt_file.h"
 #include "engine/store/transcript.h"
+#include "engine/support/new_file.h"
 
 #include <chrono>
 #include <cstdio>
@@ -87,7 +88,7 @@ Result<void> exportSession(const Cli &cli, const std::string &id, const std::str
         const std::string text =
             file.ends_with(".md") ? store::toMarkdown(conversation) : store::toOpenAiJson(conversation);
         KVILT_TRY(NewFile out, NewFile::create(file));
-        KVILT_TRY_VOID(out.write(text.data(), text.size()));
+        KVILT_TRY_VOID(out.write(text));
         KVILT_TRY_VOID(out.commit());
     } else {
         KVILT_TRY(const auto tree,

@@ -13,6 +13,8 @@
 #include <QTemporaryDir>
 #include <QTest>
 
+#include <sys/stat.h>
+
 #include <cmath>
 
 using namespace kvilt::test;
@@ -243,6 +245,27 @@ private slots:
         QFile file(out);
         QVERIFY(file.open(QIODevice::ReadOnly));
         QVERIFY(reference.endsWith(file.readAll()));
+    }
+
+    void onlyRegularFilesAreEverReplaced()
+    {
+        const QString tokens = tokensFile(5);
+        const auto isDevice = [](const char *path) {
+            struct stat found {};
+            return ::stat(path, &found) == 0 && S_ISCHR(found.st_mode);
+        };
+        if (!isDevice("/dev/full") || !isDevice("/dev/null"))
+            QSKIP("no devices here");
+        QCOMPARE(run({"logits", m_llama, "--tokens-file", tokens, "--out", "/dev/null"}).code, 0);
+        const Ran full = run({"logits", m_llama, "--tokens-file", tokens, "--out", "/dev/full"});
+        QVERIFY2(full.code == 1 && full.err.contains("No space left"), full.err);
+        QCOMPARE(run({"logits", m_llama, "--tokens-file", tokens, "--out", "."}).code, 2);
+        QCOMPARE(run({"bench", m_llama, "-p", "16", "-n", "0", "-r", "1", "--report", "/dev/full"}).code, 1);
+        QCOMPARE(run(generate("devices", {"--tokens-file", tokens, "--max-tokens", "2"})).code, 0);
+        for (const char *format : {"json", "perfetto", "sqlite"})
+            QCOMPARE(run({"events", "export", "/dev/full", "--format", format, "--profile", path("devices")}).code, 2);
+        QVERIFY(isDevice("/dev/full") && isDevice("/dev/null"));
+        QVERIFY(!QFile::exists("/dev/full.part"));
     }
 
     void perplexityComparesKvTypes()

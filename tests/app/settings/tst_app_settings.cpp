@@ -5,6 +5,9 @@
 
 #include <QTemporaryDir>
 #include <QTest>
+
+#include <csignal>
+#include <sys/resource.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
@@ -132,10 +135,17 @@ private slots:
         AppSettings settings;
         settings.lastModel = "old";
         QVERIFY(saveSettings(file(), settings));
-        // A folder stands where the neighbour would be written: the write fails, the old file stays.
-        std::filesystem::create_directories(file().string() + ".new/x");
         settings.lastModel = "new";
-        QVERIFY(!saveSettings(file(), settings));
+        rlimit before{};
+        QCOMPARE(::getrlimit(RLIMIT_FSIZE, &before), 0);
+        const auto onExcess = std::signal(SIGXFSZ, SIG_IGN);
+        const rlimit tiny{16, before.rlim_max}; // the write fails half way, as on a full disk
+        QCOMPARE(::setrlimit(RLIMIT_FSIZE, &tiny), 0);
+        const auto saved = saveSettings(file(), settings);
+        ::setrlimit(RLIMIT_FSIZE, &before);
+        std::signal(SIGXFSZ, onExcess);
+        QVERIFY(!saved);
+        QCOMPARE(int(saved.error().code), int(ErrorCode::full));
         QCOMPARE(loadSettings(file()).settings.lastModel, std::string("old"));
     }
 };
