@@ -91,7 +91,7 @@ bool Engine::Impl::admit(SequenceId id)
     Sequence &s = *find(id);
     const kv::Request request = s.kvRequest();
     const kv::Lookup found = cache->lookup(request);
-    if (!s.admittedBefore)
+    if (!s.admittedBefore || s.restoreFailed) // a stored block that could not be read: why there is less than thought
         recordLookup(s, request, found);
     tiers->rememberRoot(s.request.salt);
     auto allocation = cache->allocate(request, found, found.matchedTokens + 1);

@@ -48,7 +48,7 @@ private:
 
 Result<model::Fingerprint> fingerprintOf(const LoadedModel &loaded, const Profile &profile)
 {
-    model::FingerprintCache cache((profile.paths.folder / "fingerprints.txt").string());
+    model::FingerprintCache cache(profile.paths.fingerprints().string());
     if (const auto known = cache.find(loaded.path))
         return *known;
     const int threads = int(std::max(1u, std::thread::hardware_concurrency()));

@@ -11,6 +11,7 @@
 #include "engine/store/event_store.h"
 #include "engine/store/kv_store.h"
 #include "engine/store/profile_lock.h"
+#include "engine/store/profile_start.h"
 #include "engine/store/session_store.h"
 
 #include <chrono>
@@ -171,11 +172,8 @@ void EngineWorker::Impl::run(std::stop_token stop)
     cache = std::make_unique<CacheDesk>(*sessions, *turns, *journal, stores.kv.get(), out);
     models = std::make_unique<ModelDesk>(
         options.paths, *background, out, [this](std::function<void()> task) { mailbox.post(std::move(task)); });
-    (void)stores.sessions->call([](store::SessionDb &db) { return db.interruptStreaming(); });
-    if (auto purged = stores.sessions->call([](store::SessionDb &db) { return db.purgeDeleted(); }); purged && stores.kv) {
-        for (const SessionId gone : *purged)
-            stores.kv->dropSession(gone);
-    }
+    (void)store::settleProfile(*stores.sessions, stores.kv.get());
+    (void)store::purgeDeleted(*stores.sessions, stores.kv.get());
     tellNotices();
 
     loop(stop);

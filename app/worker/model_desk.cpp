@@ -12,10 +12,10 @@ namespace kvilt::worker {
 namespace {
 
 // Remembered by (device, inode, size, time), so that only a new or changed file is read whole.
-Result<model::Fingerprint> fingerprintOf(const model::Model &model, const std::filesystem::path &folder,
+Result<model::Fingerprint> fingerprintOf(const model::Model &model, const store::ProfilePaths &paths,
                                          const std::atomic<bool> &cancel)
 {
-    model::FingerprintCache cache((folder / "fingerprints").string());
+    model::FingerprintCache cache(paths.fingerprints().string());
     const std::string &path = model.file().path();
     if (const auto known = cache.find(path))
         return *known;
@@ -37,7 +37,7 @@ Result<std::unique_ptr<Engine>> prepare(const api::command::LoadModel &command, 
     options.settings = command.settings;
     options.events = events;
     if (command.settings.cache && kv) {
-        KVILT_TRY(options.fingerprint, fingerprintOf(*loaded.model, paths.folder, cancel));
+        KVILT_TRY(options.fingerprint, fingerprintOf(*loaded.model, paths, cancel));
         options.kvStore = kv;
     }
     progress(0.5, facts);

@@ -4,11 +4,11 @@
 #include "engine/gguf/gguf_file.h"
 #include "engine/model/model.h"
 #include "engine/model/model_description.h"
+#include "engine/support/memory.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 namespace kvilt::worker {
@@ -66,19 +66,6 @@ std::uint64_t longestContext(const api::ModelFacts &facts)
 }
 
 } // namespace
-
-std::uint64_t availableMemory()
-{
-    std::ifstream meminfo("/proc/meminfo");
-    std::string key, unit;
-    std::uint64_t kib = 0;
-    while (meminfo >> key >> kib) {
-        std::getline(meminfo, unit);
-        if (key == "MemAvailable:")
-            return kib * 1024;
-    }
-    return 0;
-}
 
 api::ModelFacts factsOf(const model::Model &model, const api::EngineSettings &settings)
 {

@@ -30,7 +30,4 @@ ScanResult scanModels(const std::vector<std::string> &folders, const api::Engine
 // Where programs of this kind keep models, as far as the folders exist.
 std::vector<std::string> usualModelFolders();
 
-// Bytes of memory that could be taken now without swapping (MemAvailable); 0 when unknown.
-std::uint64_t availableMemory();
-
 } // namespace kvilt::worker

@@ -96,7 +96,7 @@ public:
 };
 
 struct PrepareOptions {
-    int threads = 0;                           // 0: one a core, without the window's
+    int threads = 0;                           // 0: one a core
     std::vector<std::uint32_t> blockCapacity;  // per layer group
     std::uint32_t maxStepTokens = 512;         // most tokens of one StepPlan
     // Test and benchmark aid: every sequence's blocks follow each other, so that paging costs nothing.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu_program.h"
+#include "engine/support/memory.h"
 
 #include <fstream>
 #include <string>
@@ -26,16 +27,7 @@ public:
     std::string name() const override { return "cpu"; }
     std::string deviceName() const override { return processorName(); }
 
-    std::uint64_t freeMemory() const override
-    {
-        std::ifstream in("/proc/meminfo");
-        std::string key;
-        std::uint64_t kilobytes = 0;
-        for (std::string unit; in >> key >> kilobytes; std::getline(in, unit))
-            if (key == "MemAvailable:")
-                return kilobytes * 1024;
-        return 0;
-    }
+    std::uint64_t freeMemory() const override { return availableMemory(); }
 
     Result<std::unique_ptr<Program>> prepare(std::shared_ptr<const model::Model> model, const kv::KvLayout &layout,
                                              const PrepareOptions &options) override

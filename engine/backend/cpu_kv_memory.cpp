@@ -49,7 +49,8 @@ Result<CpuKvGroup> CpuKvGroup::make(const kv::LayerGroup &group, std::uint32_t b
     const std::size_t blocks = std::max<std::size_t>(1, kChunkBytes / (out.m_layerBytes * out.m_layers));
     // Ids are 32 bits wide and shifted by this: a pool of more than 2^31 blocks a group is beyond any memory.
     out.m_capacity = std::min(capacity, 1u << 31);
-    const std::size_t inChunk = contiguous ? std::bit_ceil(std::size_t(out.m_capacity)) : blocks;
+    const std::size_t inChunk = contiguous ? std::bit_ceil(std::size_t(out.m_capacity))
+                                           : std::min(blocks, std::bit_floor(std::max<std::size_t>(1, out.m_capacity)));
     out.m_chunkShift = static_cast<std::uint32_t>(std::bit_width(inChunk) - 1);
     return out;
 }
@@ -69,10 +70,8 @@ Result<void> CpuKvGroup::reserve(std::uint32_t blocks)
 
 std::uint64_t CpuKvGroup::bytesReserved() const
 {
-    std::uint64_t sum = 0;
-    for (const kernels::Buffer &chunk : m_chunks)
-        sum += chunk.size();
-    return sum;
+    // The last chunk may be larger than what is left of the pool; nobody ever touches what lies beyond.
+    return std::uint64_t(std::min(blocksReserved(), m_capacity)) * m_layerBytes * m_layers;
 }
 
 void CpuKvGroup::copy(std::uint32_t from, std::uint32_t to) const

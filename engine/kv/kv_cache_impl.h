@@ -81,7 +81,7 @@ struct KvCache::Impl {
                          std::size_t &common) const;
     void explainMiss(const Request &request, Lookup &found, const std::vector<NodeSlot> &walked, NodeSlot wanted);
     void explainEviction(Lookup &found, NodeSlot node) const;
-    api::EventReason unknownReason(const Request &request, const Lookup &found) const;
+    api::EventReason unknownReason(const Request &request, const Lookup &found);
     bool tailMatches(const Request &request, const Lookup &found) const;
     bool otherSaltHolds(const Request &request, const Lookup &found) const;
 

@@ -217,9 +217,10 @@ void KvCache::Impl::explainMiss(const Request &request, Lookup &found, const std
     for (std::size_t g = 0; g < m_groups.size(); ++g)
         otherwise = otherwise || (!servable(wanted, g) && m_residency.onDiskOtherwise(wanted, g));
     explainEviction(found, wanted);
-    found.reason = otherwise                   ? api::EventReason::numerics
-                   : found.evictedAtNs != 0    ? api::EventReason::evicted
-                                               : unknownReason(request, found);
+    found.reason = otherwise                ? api::EventReason::numerics
+                   : found.evictedAtNs == 0 ? unknownReason(request, found)
+                   : found.evictedFor == api::EventReason::corruptPayload ? api::EventReason::corruptPayload
+                                                                          : api::EventReason::evicted;
     const std::size_t usable = (request.tokens.size() - 1) / m_blockSize;
     for (std::size_t i = walked.size() + 1; i < usable && wanted != kNoSlot; ++i) {
         wanted = m_tree.findChild(wanted, request.tokens.data() + i * m_blockSize);
@@ -238,7 +239,7 @@ void KvCache::Impl::explainEviction(Lookup &found, NodeSlot node) const
     found.evictedByTurn = n.eviction.turn;
 }
 
-api::EventReason KvCache::Impl::unknownReason(const Request &request, const Lookup &found) const
+api::EventReason KvCache::Impl::unknownReason(const Request &request, const Lookup &found)
 {
     const std::size_t left = request.tokens.size() - found.matchedTokens;
     if (left == 1)
@@ -252,6 +253,13 @@ api::EventReason KvCache::Impl::unknownReason(const Request &request, const Look
     }
     if (tailMatches(request, found))
         return api::EventReason::partialBlock;
+    // What followed a block that is on disk only was in another process's memory: nobody knows tails from then.
+    if (left <= m_blockSize && !found.places.empty() && !inMemory(found.places.back())) {
+        if (left < m_blockSize)
+            return api::EventReason::partialBlock;
+        if (m_residency.knowsName(childName(nameOf(found.places.back()), request.tokens.last(left))))
+            return api::EventReason::lastToken;
+    }
     if (request.knownChange != api::EventReason::none)
         return request.knownChange;
     return otherSaltHolds(request, found) ? api::EventReason::differentSalt : api::EventReason::neverStored;

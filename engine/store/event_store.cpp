@@ -35,7 +35,7 @@ std::int64_t checksumOf(std::span<const std::byte> data)
 
 Result<std::unique_ptr<sql::Database>> openEventDb(const EventStoreOptions &options, sql::Access access)
 {
-    KVILT_TRY(auto db, sql::Database::open(options.file, {.access = access, .vfs = options.vfs}));
+    KVILT_TRY(auto db, sql::Database::open(options.file, {.access = access, .vfs = options.vfs, .ownerOnly = true}));
     KVILT_TRY(const sql::FileState state, sql::inspect(*db, eventSchema()));
     const bool fresh = state == sql::FileState::empty || state == sql::FileState::older;
     if (!fresh && state != sql::FileState::current)
@@ -102,8 +102,8 @@ Result<std::unique_ptr<EventStore>> EventStore::open(EventStoreOptions options)
         }
         KVILT_TRY_VOID(std::move(opened));
         d.thread = std::make_unique<StoreThread>();
-    } else if (!d.openFiles(sql::Access::readOnly)) { // nothing to read is no fault of a reader
-        d.reader.reset();
+    } else if (!d.openFiles(sql::Access::readOnly) && !d.openFiles(sql::Access::immutable)) {
+        d.reader.reset(); // nothing to read is no fault of a reader
     }
     return std::unique_ptr<EventStore>(new EventStore(std::move(impl)));
 }

@@ -28,7 +28,9 @@ constexpr const char *kCreate =
     " PRIMARY KEY(session, branch)) WITHOUT ROWID;"
     "CREATE TABLE root(name BLOB PRIMARY KEY NOT NULL, fingerprint BLOB NOT NULL, tokenizer BLOB NOT NULL,"
     " rope BLOB NOT NULL, kv_types BLOB NOT NULL, block_size INTEGER NOT NULL, salt BLOB NOT NULL) WITHOUT ROWID;";
-constexpr const char *kMigrations[] = {kCreate};
+// 2: which sessions.db the session ids belong to.
+constexpr const char *kLineage = "CREATE TABLE meta(key TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) WITHOUT ROWID;";
+constexpr const char *kMigrations[] = {kCreate, kLineage};
 
 template <typename T>
 std::span<const std::byte> bytesOf(std::span<const T> values)
@@ -95,7 +97,7 @@ Checksum payloadChecksum(const PayloadKey &key, const kv::BlockName &parent, std
 Result<std::unique_ptr<sql::Database>> openKvDb(const KvStoreOptions &options, sql::Access access)
 {
     KVILT_TRY(auto db, sql::Database::open(options.file, {.access = access, .vfs = options.vfs,
-                                                          .pageBytes = options.pageBytes}));
+                                                          .pageBytes = options.pageBytes, .ownerOnly = true}));
     KVILT_TRY(const sql::FileState state, sql::inspect(*db, kvSchema()));
     const std::string name = options.file.string();
     switch (state) {
@@ -236,6 +238,19 @@ Result<void> deleteTips(sql::Database &db, std::int64_t session)
 {
     KVILT_TRY(auto remove, db.statement("DELETE FROM tip WHERE session=?"));
     return remove.bind(session).run();
+}
+
+Result<std::int64_t> loadLineage(sql::Database &db)
+{
+    return db.integer("SELECT coalesce((SELECT value FROM meta WHERE key='lineage'), 0)");
+}
+
+Result<void> saveLineage(sql::Database &db, std::int64_t lineage, bool disown)
+{
+    if (disown)
+        KVILT_TRY_VOID(db.exec("DELETE FROM tip; UPDATE payload SET session=0"));
+    KVILT_TRY(auto insert, db.statement("INSERT OR REPLACE INTO meta VALUES('lineage', ?)"));
+    return insert.bind(lineage).run();
 }
 
 Result<void> saveRoot(sql::Database &db, const kv::BlockName &name, const StoredRoot &root)

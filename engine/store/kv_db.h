@@ -31,6 +31,8 @@ Result<void> saveUse(sql::Database &db, const KvIndex::Row &row);
 Result<void> saveTip(sql::Database &db, std::int64_t session, std::int64_t branch, const kv::BlockName &node);
 Result<void> deleteTip(sql::Database &db, std::int64_t session, std::int64_t branch);
 Result<void> deleteTips(sql::Database &db, std::int64_t session);
+Result<std::int64_t> loadLineage(sql::Database &db); // 0: never said
+Result<void> saveLineage(sql::Database &db, std::int64_t lineage, bool disown); // disown: no session owns anything
 Result<void> saveRoot(sql::Database &db, const kv::BlockName &name, const StoredRoot &root);
 
 // Reads and checks one payload. corrupt: as ReadOutcome says; notFound: no such row.

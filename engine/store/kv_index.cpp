@@ -110,6 +110,13 @@ void KvIndex::removeTip(std::int64_t session, std::int64_t branch)
 
 void KvIndex::removeSession(std::int64_t session) { m_tips.erase(session); }
 
+void KvIndex::disown()
+{
+    m_tips.clear();
+    for (auto &[id, row] : m_rows)
+        row.session = 0;
+}
+
 const kv::BlockName *KvIndex::parentOf(const kv::BlockName &name) const
 {
     const auto it = m_nodes.find(name);

@@ -48,6 +48,7 @@ public:
     void setTip(std::int64_t session, std::int64_t branch, const kv::BlockName &node);
     void removeTip(std::int64_t session, std::int64_t branch);
     void removeSession(std::int64_t session);
+    void disown(); // no session has tips or rows any more
     // From `node` to its root, as far as it is stored; child first.
     std::vector<kv::BlockName> chain(const kv::BlockName &node) const;
     std::unordered_set<kv::BlockName> nodesOf(std::int64_t session) const;

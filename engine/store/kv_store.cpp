@@ -42,6 +42,10 @@ Result<void> KvStore::Impl::load()
     roots.clear();
     sql::Database &db = writer ? *writer : *reader;
     KVILT_TRY(strays, loadIndex(db, index));
+    if (!strays.empty())
+        notices.push_back(std::to_string(strays.size()) + " stored KV blocks in " + options.file.string() +
+                          " were damaged and are dropped; what they held is computed again.");
+    KVILT_TRY(lineage, loadLineage(db));
     return loadRoots(db, roots);
 }
 
@@ -176,7 +180,9 @@ ReadOutcome KvStore::read(std::int64_t row, const PayloadKey &key, std::span<con
     if (result.error().code != ErrorCode::corrupt)
         return ReadOutcome::missing;
     const std::lock_guard lock(d.mutex);
-    ++d.counts.corrupt;
+    if (d.counts.corrupt++ == 0)
+        d.notices.push_back("A stored KV block in " + d.options.file.string() +
+                            " was damaged and is dropped; what it held is computed again.");
     if (d.canWrite)
         d.thread->post([&d, row] { d.removeRow(row, api::EventReason::corruptPayload); });
     return ReadOutcome::corrupt;
@@ -224,6 +230,20 @@ std::optional<StoredRoot> KvStore::root(const kv::BlockName &name) const
     const std::lock_guard lock(m_impl->mutex);
     const auto it = m_impl->roots.find(name);
     return it == m_impl->roots.end() ? std::nullopt : std::optional(it->second);
+}
+
+void KvStore::claim(std::int64_t lineage)
+{
+    Impl &d = *m_impl;
+    const std::lock_guard lock(d.mutex);
+    if (!d.canWrite || d.lineage == lineage)
+        return;
+    const bool disown = std::exchange(d.lineage, lineage) != 0; // 0: from before anybody said whose they are
+    if (disown)
+        d.index.disown();
+    d.thread->post([&d, lineage, disown] {
+        d.finish(d.change([&] { return saveLineage(*d.writer, lineage, disown); }), {});
+    });
 }
 
 void KvStore::setTip(SessionId session, MessageId branch, const kv::BlockName &node)

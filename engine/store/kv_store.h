@@ -150,6 +150,9 @@ public:
     void rememberRoot(const kv::CacheIdentity &identity, std::string_view salt);
     std::optional<StoredRoot> root(const kv::BlockName &name) const;
 
+    // Sessions are those of the sessions.db with this number (SessionDb::lineage). When they were another file's, what
+    // was kept is nobody's: tips are forgotten, so that a new session does not inherit from a lost one with its id.
+    void claim(std::int64_t lineage);
     // Branch `branch` of a session ends at `node` now.
     void setTip(SessionId session, MessageId branch, const kv::BlockName &node);
     // Nobody continues this branch: nodes that no other tip needs become dead and leave first.

@@ -24,6 +24,7 @@ struct KvStore::Impl {
     mutable std::mutex mutex;
     KvIndex index;
     std::unordered_map<kv::BlockName, StoredRoot> roots;
+    std::int64_t lineage = 0;                   // of the sessions that tips and rows name; 0: not said yet
     std::deque<NewPayload> queue;
     std::set<std::tuple<kv::BlockName, std::uint16_t, std::string>> queued; // keys of `queue` and of the batch at work
     std::set<std::int64_t> touched;             // rows whose use is not saved yet

@@ -19,6 +19,7 @@ struct ProfilePaths {
     std::filesystem::path sessionsDb() const { return folder / "sessions.db"; }
     std::filesystem::path kvDb() const { return folder / "kvcache.db"; }
     std::filesystem::path eventsDb() const { return folder / "events.db"; }
+    std::filesystem::path fingerprints() const { return folder / "fingerprints.txt"; }
     std::filesystem::path lock() const { return folder / "profile.lock"; }
 };
 

@@ -211,6 +211,15 @@ Result<std::vector<SessionId>> SessionDb::purgeDeleted()
     });
 }
 
+Result<std::int64_t> SessionDb::lineage()
+{
+    Impl &d = *m_impl;
+    return d.write([&]() -> Result<std::int64_t> {
+        KVILT_TRY_VOID(d.run("INSERT OR IGNORE INTO meta VALUES('lineage', abs(random() / 2) + 1)"));
+        return d.db->integer("SELECT value FROM meta WHERE key='lineage'");
+    });
+}
+
 Result<std::optional<SessionId>> SessionDb::lastSession() const
 {
     Impl &d = *m_impl;

@@ -112,6 +112,9 @@ public:
     Result<void> setLastSession(SessionId id);
     // After a crash: what was streaming is interrupted, its text kept. Returns how many.
     Result<int> interruptStreaming();
+    // A number of this file's own, made by chance with it. Session ids say nothing without it: when the file is lost,
+    // the next one gives the same ids to other sessions.
+    Result<std::int64_t> lineage();
 
 private:
     friend class SessionStore;

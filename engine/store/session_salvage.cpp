@@ -110,6 +110,8 @@ Result<Salvaged> copyAll(const std::filesystem::path &damaged, sql::Database &ta
     auto messages = copyMessages(*from, target);
     result.sessions = sessions.value_or(0);
     result.messages = messages.value_or(0);
+    if (const auto lineage = from->integer("SELECT value FROM meta WHERE key='lineage'"); lineage && *lineage > 0)
+        KVILT_TRY_VOID(target.exec("INSERT OR IGNORE INTO meta VALUES('lineage', " + std::to_string(*lineage) + ")"));
     KVILT_TRY_VOID(target.exec(kMend));
     KVILT_TRY_VOID(transaction.commit());
     return result;

@@ -84,7 +84,7 @@ Result<void> SessionStore::Impl::openFile()
 {
     std::error_code problem;
     fs::create_directories(options.file.parent_path(), problem);
-    KVILT_TRY(auto file, sql::Database::open(options.file, {.vfs = options.vfs}));
+    KVILT_TRY(auto file, sql::Database::open(options.file, {.vfs = options.vfs, .ownerOnly = true}));
     KVILT_TRY(const sql::FileState state, sql::inspect(*file, sessionSchema()));
     if (state == sql::FileState::newer)
         return fail(ErrorCode::unsupported, options.file.string() + " was written by a newer Kvilt; update this one.");
@@ -211,7 +211,7 @@ void SessionStore::Impl::tryReturn(bool now)
     if (!mayReturn || (!now && std::abs(rows->nowMs() - triedReturnMs) < kReturnEveryMs))
         return;
     triedReturnMs = rows->nowMs();
-    auto file = sql::Database::open(options.file, {.vfs = options.vfs});
+    auto file = sql::Database::open(options.file, {.vfs = options.vfs, .ownerOnly = true});
     if (!file || !rows->db->backupTo(**file))
         return;
     configureSessionDb(**file);

@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace kvilt::store::sql {
 
@@ -67,6 +70,20 @@ int openFlags(Access access)
     case Access::immutable: return common | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
     }
     return common;
+}
+
+// A new file is made with its mode, so that nobody ever reads it; SQLite gives WAL and journal the mode of the file.
+// What cannot be changed (another owner's, a read-only place) stays as it is.
+void keepToOwner(const std::filesystem::path &file)
+{
+    if (const int made = ::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); made >= 0)
+        ::close(made);
+    for (const char *suffix : {"", "-wal", "-shm", "-journal"}) {
+        const std::string name = file.string() + suffix;
+        struct stat found {};
+        if (::stat(name.c_str(), &found) == 0 && S_ISREG(found.st_mode) && (found.st_mode & 0077) != 0)
+            ::chmod(name.c_str(), found.st_mode & 0700);
+    }
 }
 
 void harden(sqlite3 *db)
@@ -160,6 +177,8 @@ Database::Database(std::filesystem::path file) : m_file(std::move(file)) {}
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path &file, const OpenOptions &options)
 {
     std::unique_ptr<Database> db(new Database(file));
+    if (options.ownerOnly && options.access == Access::readWrite)
+        keepToOwner(file);
     const char *vfs = options.vfs.empty() ? nullptr : options.vfs.c_str();
     const int code = sqlite3_open_v2(openName(file, options.access).c_str(), &db->m_db, openFlags(options.access), vfs);
     if (code != SQLITE_OK)

@@ -78,6 +78,7 @@ struct OpenOptions {
     std::string vfs;                  // empty: the default
     int busyTimeoutMs = 5000;
     std::uint32_t pageBytes = 0;      // of a new file; 0: SQLite's default
+    bool ownerOnly = false;           // mode 0600, also of a file that is there and of its WAL
 };
 
 class Database {

@@ -57,6 +57,36 @@ private slots:
         QVERIFY(!b.cache->name(NodeId{777}));
     }
 
+    void aNewProcessKnowsWhyTheTailIsMissing()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14)); // three full blocks and two tokens
+        const auto rows = storeAll(first);
+        CacheBench b(10);
+        openWith(b, rows);
+        COMPARE_ENUM(b.find(iota(14)).reason, EventReason::partialBlock);
+        COMPARE_ENUM(b.find(iota(13)).reason, EventReason::lastToken);
+        COMPARE_ENUM(b.find(iota(12)).reason, EventReason::lastToken); // the third block is there, but its end has to run
+        COMPARE_ENUM(b.find(iota(11)).reason, EventReason::partialBlock);
+        COMPARE_ENUM(b.find(iota(8) + iota(4, 50)).reason, EventReason::neverStored); // a full block that nobody stored
+        COMPARE_ENUM(b.find(iota(8) + iota(6, 50)).reason, EventReason::neverStored);
+        COMPARE_ENUM(b.find(iota(3, 50)).reason, EventReason::neverStored);
+    }
+
+    void aDamagedPayloadIsTheReasonOfItsMiss()
+    {
+        CacheBench first(10);
+        first.run(1, iota(14));
+        const auto rows = storeAll(first);
+        CacheBench b(10);
+        openWith(b, rows);
+        QCOMPARE(b.find(iota(14)).matchedTokens, std::size_t(12));
+        b.cache->forgetStored(rows[1].name, rows[1].group, "cpu:1", EventReason::corruptPayload);
+        const Lookup found = b.find(iota(14));
+        QCOMPARE(found.matchedTokens, std::size_t(4));
+        COMPARE_ENUM(found.reason, EventReason::corruptPayload);
+    }
+
     void aNewProcessFindsWhatTheLastOneStored()
     {
         CacheBench first(10);
