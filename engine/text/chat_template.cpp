@@ -70,8 +70,9 @@ struct Source {
 
 class Render {
 public:
-    Render(const jinja::Program &program, const RenderOptions &options, const RenderLimits &limits)
-        : m_budget(limits.steps, limits.memoryBytes,
+    Render(const jinja::Program &program, const RenderOptions &options, const RenderLimits &limits,
+           std::uint64_t inputBytes)
+        : m_budget(limits.steps, limits.memoryBytes + limits.memoryPerInputByte * inputBytes,
                    std::min<std::uint64_t>(limits.outputBytes, std::numeric_limits<std::int32_t>::max())),
           m_run(program, m_budget, options.unixSeconds)
     {
@@ -148,10 +149,9 @@ private:
                                        {m_run.literal("content"), text("content", m.content)}});
     }
 
-    RenderedPrompt prompt(const jinja::MarkedText &text) const
+    RenderedPrompt prompt(jinja::MarkedText text) const
     {
         RenderedPrompt out;
-        out.text = text.bytes();
         for (std::size_t i = 0; i < text.runs().size(); ++i) {
             const auto &run = text.runs()[i];
             const Source &from = m_sources[run.source];
@@ -165,6 +165,7 @@ private:
             else
                 out.spans.push_back(span);
         }
+        out.text = text.takeBytes();
         return out;
     }
 
@@ -172,6 +173,16 @@ private:
     jinja::Interpreter m_run;
     std::vector<Source> m_sources;
 };
+
+std::uint64_t bytesOf(const std::vector<ChatMessage> &messages, const RenderOptions &options)
+{
+    std::uint64_t bytes = options.toolsJson.size();
+    for (const ChatMessage &message : messages)
+        bytes += message.content.size() + message.json.size();
+    for (const auto &[name, value] : options.variables)
+        bytes += value.size();
+    return bytes;
+}
 
 tl::unexpected<Error> refused(const jinja::TemplateError &error)
 {
@@ -237,7 +248,7 @@ try {
 Result<RenderedPrompt> ChatTemplate::render(const std::vector<ChatMessage> &messages, const RenderOptions &options,
                                             const RenderLimits &limits) const
 try {
-    return Render(*m_program, options, limits)(messages, options);
+    return Render(*m_program, options, limits, bytesOf(messages, options))(messages, options);
 } catch (const jinja::TemplateError &error) {
     return refused(error);
 } catch (const std::bad_alloc &) {

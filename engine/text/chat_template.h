@@ -59,11 +59,13 @@ struct RenderOptions {
 };
 
 // What one render may cost. A step is a node evaluated; long string work counts its bytes. Memory is what the values
-// alive at one time hold.
+// alive at one time hold, growing ones with the room they grow into: what a render takes beyond it are copies of one value.
+// The inputs pay for themselves, several times over: a long chat is no attack.
 struct RenderLimits {
     std::uint64_t steps = 4'000'000;
     std::uint64_t outputBytes = 32u << 20;
-    std::uint64_t memoryBytes = 64u << 20;
+    std::uint64_t memoryBytes = 20u << 20; // keeps the whole program below 64 MiB besides its files
+    std::uint64_t memoryPerInputByte = 6;
 };
 
 namespace jinja {

@@ -24,6 +24,7 @@ public:
     {
         grow(end - begin);
         m_text.append(text, begin, end);
+        account(); // a text of many runs takes more than one
     }
     void literal(std::string_view bytes)
     {
@@ -47,9 +48,15 @@ private:
     void grow(std::size_t bytes)
     {
         m_budget.touch(bytes);
-        const std::size_t cost = bytes + sizeof(MarkedText::Run);
-        m_budget.hold(cost);
-        m_held += cost;
+        m_text.reserveFor(bytes, [this](std::size_t room) { m_budget.expect(room); });
+        account();
+    }
+    // What the text takes, spare room included.
+    void account()
+    {
+        const std::size_t now = m_text.footprint();
+        m_budget.hold(now - m_held); // it only grows
+        m_held = now;
     }
     Budget &m_budget;
     std::size_t m_held = 0;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kvilt::text::jinja {
@@ -28,10 +30,27 @@ public:
     static MarkedText from(std::string_view bytes, SourceId source, std::uint32_t offset = 0);
 
     const std::string &bytes() const { return m_bytes; }
+    std::string takeBytes() { return std::move(m_bytes); } // leaves a text to be thrown away
     std::size_t size() const { return m_bytes.size(); }
     bool empty() const { return m_bytes.empty(); }
     const std::vector<Run> &runs() const { return m_runs; }
-    std::size_t footprint() const { return m_bytes.size() + m_runs.size() * sizeof(Run); }
+    std::size_t footprint() const { return m_bytes.capacity() + m_runs.capacity() * sizeof(Run); }
+    // Room for `bytes` more in one more run. Both grow by doubling; `mayTake` hears first how much each growth takes
+    // while the old piece still stands, and throws when that is too much.
+    template <typename MayTake>
+    void reserveFor(std::size_t bytes, MayTake mayTake)
+    {
+        if (const std::size_t need = m_bytes.size() + bytes; need > m_bytes.capacity()) {
+            const std::size_t room = std::max(need, 2 * m_bytes.capacity());
+            mayTake(room);
+            m_bytes.reserve(room);
+        }
+        if (m_runs.size() == m_runs.capacity()) {
+            const std::size_t room = std::max<std::size_t>(1, 2 * m_runs.size());
+            mayTake(room * sizeof(Run));
+            m_runs.reserve(room);
+        }
+    }
 
     void append(const MarkedText &other) { append(other, 0, other.size()); }
     void append(const MarkedText &other, std::size_t begin, std::size_t end);

@@ -68,7 +68,7 @@ Value Value::generator(Budget *budget, std::vector<Value> items)
 Value Value::list(Budget *budget, std::vector<Value> items, bool tuple)
 {
     auto made = std::make_shared<ListObject>(budget, std::move(items), tuple);
-    made->hold(sizeof(ListObject) + made->items.size() * sizeof(Value));
+    made->hold(sizeof(ListObject) + made->items.capacity() * sizeof(Value));
     for (const Value &item : made->items)
         made->depth = std::max(made->depth, deeper(item.depth()));
     return object(Kind::list, std::move(made));
@@ -77,7 +77,7 @@ Value Value::list(Budget *budget, std::vector<Value> items, bool tuple)
 Value Value::dict(Budget *budget, std::vector<std::pair<Value, Value>> entries)
 {
     auto made = std::make_shared<DictObject>(budget, std::move(entries));
-    made->hold(sizeof(DictObject) + made->entries.size() * 2 * sizeof(Value));
+    made->hold(sizeof(DictObject) + made->entries.capacity() * 2 * sizeof(Value));
     for (const auto &[key, value] : made->entries)
         made->depth = std::max({made->depth, deeper(key.depth()), deeper(value.depth())});
     return object(Kind::dict, std::move(made));

@@ -313,6 +313,48 @@ private slots:
         QVERIFY(!renderSource("{% set x = 'x' * 20000 %}", {}, {}, limits));
     }
 
+    void hostileTemplatesStayBelow64MiB_data()
+    {
+        QTest::addColumn<QString>("source");
+        QTest::newRow("doubled text") << R"({% set ns = namespace(s="ab") %}{% for i in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }})";
+        QTest::newRow("lists of lists to JSON") << "{{ ([[1] * 3000000] * 3000) | tojson }}";
+        QTest::newRow("replaced by something long") << R"({{ ("a" * 3000) | replace("a", "b" * 100000) }})";
+        QTest::newRow("repeated output") << R"({% set s = "x" * 1000000 %}{% for i in range(1000) %}{{ s }}{% endfor %})";
+        QTest::newRow("runs of one byte") << R"({% for i in range(3000000) %}{{ messages[0].content[0] }}{% endfor %})";
+        QTest::newRow("a list that grows") << "{% set ns = namespace(l=[1]) %}{% for i in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}";
+        QTest::newRow("joined") << R"({{ (["abcdefgh" * 100] * 100000) | join }})";
+    }
+    void hostileTemplatesStayBelow64MiB()
+    {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        QSKIP("a sanitizer's own memory counts here");
+#endif
+        QFETCH(QString, source);
+        const auto inStatus = [](const char *key) {
+            std::ifstream status("/proc/self/status");
+            for (std::string line; std::getline(status, line);)
+                if (line.starts_with(key))
+                    return std::stoll(line.substr(std::string(key).size()));
+            return 0ll;
+        };
+        std::ofstream("/proc/self/clear_refs") << "5"; // the peak begins anew
+        const auto before = inStatus("VmRSS:");
+        if (before == 0 || inStatus("VmHWM:") > before + 8192)
+            QSKIP("this system does not measure peaks");
+        QVERIFY(!renderSource(source.toStdString(), {{"user", "hi", ""}}));
+        const auto peak = inStatus("VmHWM:") - before;
+        QVERIFY2(peak < 48 * 1024, qPrintable(QString("%1 KiB").arg(peak))); // the program itself takes the rest
+    }
+
+    void longChatsAreNoAttack()
+    {
+        const std::string text(30 << 20, 'x');
+        const auto prompt = renderSource("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}",
+                                         {{"user", text, ""}, {"assistant", "b", ""}});
+        QVERIFY(prompt);
+        QVERIFY(prompt->text.size() > text.size());
+    }
+
     void namespacesThatHoldThemselvesAreFreed()
     {
         QVERIFY(renderSource("{% set n = namespace() %}{% set n.a = [n] %}{% macro f() %}{{ n }}{% endmacro %}{% set "
