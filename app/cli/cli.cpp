@@ -29,7 +29,8 @@ Command Cli::addTo(Command &parent, const std::string &name, const std::string &
 {
     Command command = parent.subcommand(name, help);
     command.flag("--json", json, "Print JSON");
-    command.option("--profile", profile, "Folder of sessions and KV (default: the user's XDG directories)");
+    command.option("--profile", profile, "Folder of sessions and KV (default: the user's XDG directories)")
+        .notEmpty();
     command.onChosen([this, action = std::move(action)] { run = action; });
     return command;
 }

@@ -3,9 +3,26 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <utility>
 
 namespace kvilt::cli {
+
+namespace {
+
+// CLI11 cuts a number off at the limits of its type; one that does not fit is refused as it was written.
+std::string wholeNumberProblem(const std::string &text)
+{
+    std::int64_t value = 0;
+    const char *begin = text.data() + (text.starts_with('+') ? 1 : 0), *end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, value);
+    if (error == std::errc() && stop == end)
+        return {};
+    return (error == std::errc::result_out_of_range ? "this number is too large: " : "this is no whole number: ") +
+           text.substr(0, 40);
+}
+
+} // namespace
 
 Option &Option::required()
 {
@@ -25,6 +42,13 @@ Option &Option::repeatable()
     return *this;
 }
 
+Option &Option::notEmpty()
+{
+    m_option->check([](const std::string &text) { return text.empty() ? std::string("a value is missing") : std::string(); },
+                    "", "");
+    return *this;
+}
+
 bool Option::given() const { return m_option->count() > 0; }
 
 Option Command::option(const std::string &name, std::string &to, const std::string &help)
@@ -34,7 +58,9 @@ Option Command::option(const std::string &name, std::string &to, const std::stri
 
 Option Command::option(const std::string &name, std::int64_t &to, const std::string &help)
 {
-    return Option(m_app->add_option(name, to, help));
+    CLI::Option *option = m_app->add_option(name, to, help);
+    option->check(wholeNumberProblem, "", "");
+    return Option(option);
 }
 
 Option Command::option(const std::string &name, float &to, const std::string &help)

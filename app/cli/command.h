@@ -23,6 +23,7 @@ public:
     Option &required();
     Option &showDefault(); // in --help
     Option &repeatable();  // one value each time; all are kept
+    Option &notEmpty();    // an empty value is a forgotten one (--profile "$UNSET"), never the default
     bool given() const;    // once the command line is read
 
 private:
@@ -36,7 +37,7 @@ public:
     explicit Command(CLI::App *app) : m_app(app) {}
 
     Option option(const std::string &name, std::string &to, const std::string &help = {});
-    Option option(const std::string &name, std::int64_t &to, const std::string &help = {});
+    Option option(const std::string &name, std::int64_t &to, const std::string &help = {}); // refuses what does not fit
     Option option(const std::string &name, float &to, const std::string &help = {});
     Option option(const std::string &name, double &to, const std::string &help = {});
     Option option(const std::string &name, std::vector<std::string> &to, const std::string &help = {});

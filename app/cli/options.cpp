@@ -2,6 +2,7 @@
 #include "app/cli/options.h"
 
 #include "app/settings/settings.h"
+#include "engine/kv/eviction_policy.h"
 #include "engine/sched/sampler.h"
 
 namespace kvilt::cli {
@@ -30,7 +31,7 @@ void ModelOptions::addTo(Command &command, bool required)
     command.option("--block-size", blockSize, "Tokens a block: 16, 32, ... 512").showDefault();
     command.option("--kv-blocks", kvBlocks, "Blocks of the pool");
     command.option("--kv-memory", kvMemory, "Memory of the pool, such as 2GiB");
-    command.option("--policy", policy, "Eviction policy: lru, fifo, lfu").showDefault();
+    command.option("--policy", policy, "Eviction policy: " + kv::evictionPolicyList()).showDefault();
     command.option("--ctx-size", context, "Context length (default: the model's)");
     command.flag("--no-cache", noCache, "Use and store no cached KV at all");
 }
@@ -43,8 +44,8 @@ Result<api::EngineSettings> ModelOptions::resolve() const
     KVILT_TRY_VOID(inRange("--ctx-size", context, 0, 1 << 30));
     if (backend == "cuda")
         return fail(ErrorCode::unsupported, "--backend cuda is not in this build; use cpu or auto");
-    if (policy != "lru" && policy != "fifo" && policy != "lfu")
-        return fail(ErrorCode::badInput, "--policy \"" + policy + "\" is unknown; there are lru, fifo, lfu");
+    if (kvBlocks > 0 && !kvMemory.empty())
+        return fail(ErrorCode::badInput, "--kv-blocks and --kv-memory both say how large the pool is; give one of them");
     api::EngineSettings settings;
     settings.backend = backend;
     settings.threads = int(threads);

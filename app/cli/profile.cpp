@@ -2,46 +2,90 @@
 #include "app/cli/profile.h"
 
 #include "app/cli/cli.h"
+#include "engine/store/profile_start.h"
 #include "engine/text/utf8.h"
 
 #include <charconv>
+#include <filesystem>
 
 namespace kvilt::cli {
+
+namespace {
+
+// Takes the lock, or says why nothing can be stored. A folder that is there may at least be read.
+Result<void> takeLock(Profile &profile, bool named)
+{
+    auto lock = store::ProfileLock::tryAcquire(profile.paths.lock());
+    if (lock && *lock) {
+        profile.lock = std::move(*lock);
+        return {};
+    }
+    std::error_code ignored;
+    if (!lock && named && !std::filesystem::is_directory(profile.paths.folder, ignored))
+        return fail(ErrorCode::badInput, lock.error().message);
+    profile.whyNot = lock ? "another program uses the profile " + profile.paths.folder.string() +
+                                "; close it first, or choose another folder with --profile"
+                          : lock.error().message;
+    return {};
+}
+
+void openKv(Profile &profile, std::uint64_t quota)
+{
+    auto kv = store::KvStore::open({.file = profile.paths.kvDb(), .writable = profile.lock.has_value(),
+                                    .quotaBytes = quota});
+    if (kv)
+        profile.kv = std::move(*kv);
+    else
+        note(kv.error().message);
+}
+
+void openEvents(Profile &profile)
+{
+    auto events = store::EventStore::open({.file = profile.paths.eventsDb(), .writable = profile.lock.has_value()});
+    if (events)
+        profile.eventStore = std::move(*events);
+    else
+        note(events.error().message);
+    profile.journal = std::make_unique<trace::EventJournal>(trace::JournalOptions{.store = profile.eventStore.get()});
+}
+
+} // namespace
 
 Result<std::unique_ptr<Profile>> Profile::open(const std::string &folder, const Wanted &wanted)
 {
     auto profile = std::make_unique<Profile>();
     KVILT_TRY(profile->paths, store::profilePaths(folder));
-    auto lock = store::ProfileLock::tryAcquire(profile->paths.lock());
-    if (!lock)
-        note(lock.error().message);
-    else
-        profile->lock = std::move(*lock);
-    profile->writable = profile->lock.has_value();
-    if (lock && !profile->writable)
-        note("another program uses this profile: stored KV is read, nothing is stored");
-    if (wanted.sessions)
-        profile->sessions = std::make_unique<store::SessionStore>(
-            store::SessionStoreOptions{.file = profile->paths.sessionsDb(), .writable = profile->writable});
-    if (wanted.kv) {
-        auto kv = store::KvStore::open({.file = profile->paths.kvDb(), .writable = profile->writable,
-                                        .quotaBytes = wanted.kvQuota});
-        if (kv)
-            profile->kv = std::move(*kv);
-        else
-            note(kv.error().message);
+    KVILT_TRY_VOID(takeLock(*profile, !folder.empty()));
+    if (!profile->whyNot.empty() && wanted.mustStore)
+        return fail(ErrorCode::full, "the session cannot be stored: " + profile->whyNot);
+    if (!profile->whyNot.empty() && !wanted.onlyReads)
+        note("nothing is stored: " + profile->whyNot);
+    if (wanted.sessions) {
+        profile->sessions = std::make_unique<store::SessionStore>(store::SessionStoreOptions{
+            .file = profile->paths.sessionsDb(), .writable = profile->lock.has_value()});
+        if (wanted.mustStore)
+            KVILT_TRY_VOID(profile->sessionsStored());
     }
-    if (wanted.events) {
-        auto events = store::EventStore::open({.file = profile->paths.eventsDb(), .writable = profile->writable});
-        if (events)
-            profile->eventStore = std::move(*events);
-        else
-            note(events.error().message);
-        profile->journal = std::make_unique<trace::EventJournal>(
-            trace::JournalOptions{.store = profile->eventStore.get()});
-    }
+    if (wanted.kv)
+        openKv(*profile, wanted.kvQuota);
+    if (wanted.events)
+        openEvents(*profile);
+    if (profile->sessions && profile->lock)
+        if (auto settled = store::settleProfile(*profile->sessions, profile->kv.get()); !settled)
+            note(settled.error().message);
     profile->sayNotices();
     return profile;
+}
+
+Result<void> Profile::sessionsStored()
+{
+    auto flushed = sessions->flush();
+    if (flushed && sessions->mode() == store::SessionStore::Mode::file)
+        return {};
+    std::string why = flushed ? "" : flushed.error().message;
+    for (const std::string &notice : sessions->takeNotices())
+        why += (why.empty() ? "" : " ") + notice;
+    return fail(ErrorCode::full, "the session is not stored: " + why);
 }
 
 void Profile::sayNotices()
@@ -89,9 +133,9 @@ Result<void> checkSessionName(const std::string &name)
     return {};
 }
 
-nlohmann::json shownId(SessionId id, const std::string &name)
+std::string shownId(SessionId id, const std::string &name)
 {
-    return name.empty() ? nlohmann::json(id.value) : nlohmann::json(name);
+    return name.empty() ? std::to_string(id.value) : name;
 }
 
 } // namespace kvilt::cli

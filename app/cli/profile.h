@@ -9,8 +9,6 @@
 #include "engine/support/error.h"
 #include "engine/trace/event_journal.h"
 
-#include <nlohmann/json.hpp>
-
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,13 +24,19 @@ struct Profile {
     std::unique_ptr<store::KvStore> kv;          // null: no place for KV; it is computed instead
     std::unique_ptr<store::EventStore> eventStore;
     std::unique_ptr<trace::EventJournal> journal;
-    bool writable = false;
+    std::string whyNot;                          // nothing is stored: why; empty: it is
 
     struct Wanted {
         bool sessions = false, kv = false, events = false;
+        bool mustStore = false;                  // the command is about storing a session: else it is refused
+        bool onlyReads = false;                  // that nothing can be stored does not matter
         std::uint64_t kvQuota = 4ull << 30;
     };
+    // badInput: a folder that was named and cannot be used at all. With `mustStore`, full: the session would not be
+    // stored (read-only, no room, another program holds the profile).
     static Result<std::unique_ptr<Profile>> open(const std::string &folder, const Wanted &wanted);
+    // full: what was written since is in memory only, and goes with this process.
+    Result<void> sessionsStored();
     void sayNotices(); // on standard error
 };
 
@@ -41,7 +45,7 @@ Result<std::optional<SessionId>> findSession(store::SessionStore &sessions, cons
 Result<SessionId> makeSession(store::SessionStore &sessions, const std::string &name, const std::string &firstMessage);
 // badInput: no name for a session.
 Result<void> checkSessionName(const std::string &name);
-// How `session list` shows it: its name if it has one, else its number.
-nlohmann::json shownId(SessionId id, const std::string &name);
+// How `session list` shows it, and `--session` takes it: its name if it has one, else its number; always a string.
+std::string shownId(SessionId id, const std::string &name);
 
 } // namespace kvilt::cli

@@ -6,45 +6,22 @@
 
 #include <atomic>
 #include <cmath>
-#include <csignal>
 #include <thread>
 
 namespace kvilt::cli {
 
 namespace {
 
-// A signal handler has no argument, so what Ctrl-C reaches is global; it is set only while drive() runs.
+// A signal handler has no argument, so what it reaches is global; it is set only while StopSignals live.
 std::atomic<Engine *> g_running{nullptr};
 std::atomic<bool> g_stop{false};
 
-extern "C" void onInterrupt(int)
+extern "C" void onStop(int)
 {
     g_stop.store(true, std::memory_order_relaxed);
     if (Engine *engine = g_running.load(std::memory_order_relaxed))
         engine->interrupt();
 }
-
-class InterruptGuard {
-public:
-    explicit InterruptGuard(Engine &engine)
-    {
-        g_stop = false;
-        g_running = &engine;
-        struct sigaction action {};
-        action.sa_handler = onInterrupt;
-        action.sa_flags = int(SA_RESETHAND); // a second Ctrl-C ends the program
-        sigaction(SIGINT, &action, &m_before);
-    }
-    ~InterruptGuard()
-    {
-        sigaction(SIGINT, &m_before, nullptr);
-        g_running = nullptr;
-    }
-    bool stopped() const { return g_stop.load(std::memory_order_relaxed); }
-
-private:
-    struct sigaction m_before {};
-};
 
 Result<model::Fingerprint> fingerprintOf(const LoadedModel &loaded, const Profile &profile)
 {
@@ -53,13 +30,36 @@ Result<model::Fingerprint> fingerprintOf(const LoadedModel &loaded, const Profil
         return *known;
     const int threads = int(std::max(1u, std::thread::hardware_concurrency()));
     KVILT_TRY(const model::Fingerprint made, model::computeFingerprint(loaded.model->file(), threads, nullptr));
-    if (profile.writable)
+    if (profile.lock)
         if (auto kept = cache.remember(loaded.path, made); !kept)
             note(kept.error().message);
     return made;
 }
 
 } // namespace
+
+StopSignals::StopSignals(Engine &engine)
+{
+    g_stop = false;
+    g_running = &engine;
+    struct sigaction action {};
+    action.sa_handler = onStop;
+    action.sa_flags = int(SA_RESETHAND);
+    sigaction(SIGINT, &action, &m_interrupt);
+    sigaction(SIGTERM, &action, &m_terminate);
+}
+
+StopSignals::~StopSignals()
+{
+    sigaction(SIGINT, &m_interrupt, nullptr);
+    sigaction(SIGTERM, &m_terminate, nullptr);
+    g_running = nullptr;
+}
+
+bool StopSignals::caught() const
+{
+    return g_stop.load(std::memory_order_relaxed);
+}
 
 Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::EngineSettings &settings,
                                            Profile *profile, const std::function<void(EngineOptions &)> &adjust)
@@ -79,10 +79,10 @@ Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::
 
 Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume)
 {
-    InterruptGuard guard(engine);
+    const StopSignals signals(engine);
     while (!engine.idle()) {
         auto step = engine.step();
-        if (step && guard.stopped())
+        if (step && signals.caught())
             engine.cancelAll();
         for (SequenceOutput &output : engine.takeOutputs())
             KVILT_TRY_VOID(consume(std::move(output)));

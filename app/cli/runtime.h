@@ -7,6 +7,7 @@
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
 
+#include <csignal>
 #include <functional>
 #include <memory>
 
@@ -22,7 +23,21 @@ struct Runtime {
 Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::EngineSettings &settings,
                                            Profile *profile, const std::function<void(EngineOptions &)> &adjust = {});
 
-// Steps until nothing waits or runs; each output goes to `consume`. Ctrl-C cancels what runs.
+// While it lives, the first SIGINT (Ctrl-C) or SIGTERM interrupts the engine's step and is remembered; a second one
+// ends the program. One at a time.
+class StopSignals {
+public:
+    explicit StopSignals(Engine &engine);
+    ~StopSignals();
+    StopSignals(const StopSignals &) = delete;
+    StopSignals &operator=(const StopSignals &) = delete;
+    bool caught() const;
+
+private:
+    struct sigaction m_interrupt {}, m_terminate {}; // as they were
+};
+
+// Steps until nothing waits or runs; each output goes to `consume`. StopSignals cancel what runs.
 Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume);
 
 double ms(double seconds); // rounded to a microsecond

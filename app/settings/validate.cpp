@@ -2,6 +2,7 @@
 #include "app/settings/settings.h"
 
 #include "engine/api/conversation.h"
+#include "engine/kv/eviction_policy.h"
 
 #include <array>
 #include <bit>
@@ -118,8 +119,9 @@ Result<void> validate(const api::EngineSettings &s)
     KVILT_TRY_VOID(within("kv_blocks", static_cast<double>(s.kvBlocks), 0, 1u << 30));
     KVILT_TRY_VOID(within("kv_memory", static_cast<double>(s.kvMemory), 0, 0x1p50));
     KVILT_TRY_VOID(within("context_length", s.contextLength, 0, 1 << 27));
-    if (s.policy != "lru" && s.policy != "fifo" && s.policy != "lfu")
-        return fail(ErrorCode::badInput, "The policy must be lru, fifo or lfu, not \"" + s.policy.substr(0, 40) + "\".");
+    if (!kv::makeEvictionPolicy(s.policy))
+        return fail(ErrorCode::badInput, "The policy must be one of " + kv::evictionPolicyList() + ", not \"" +
+                                             s.policy.substr(0, 40) + "\".");
     return {};
 }
 

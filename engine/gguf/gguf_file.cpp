@@ -16,7 +16,10 @@ namespace {
 
 tl::unexpected<Error> cannotOpen(const std::string &path, int error)
 {
-    const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::notFound : ErrorCode::io;
+    const bool lacks = error == ENOMEM || error == EMFILE || error == ENFILE || error == EIO; // not the path's fault
+    const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::notFound
+                           : lacks                             ? ErrorCode::io
+                                                               : ErrorCode::badInput;
     return fail(code, "Cannot open the model file " + path + ": " + std::strerror(error) + ".");
 }
 

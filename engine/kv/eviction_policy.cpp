@@ -24,16 +24,42 @@ public:
     api::EventReason reason() const noexcept override { return api::EventReason::lfu; }
 };
 
+struct Named {
+    std::string_view name;
+    std::unique_ptr<EvictionPolicy> (*make)();
+};
+
+template <typename Policy>
+std::unique_ptr<EvictionPolicy> make()
+{
+    return std::make_unique<Policy>();
+}
+
+constexpr Named kPolicies[] = {{"lru", make<Lru>}, {"fifo", make<Fifo>}, {"lfu", make<Lfu>}};
+
 } // namespace
+
+std::vector<std::string_view> evictionPolicyNames()
+{
+    std::vector<std::string_view> names;
+    for (const Named &policy : kPolicies)
+        names.push_back(policy.name);
+    return names;
+}
+
+std::string evictionPolicyList()
+{
+    std::string list;
+    for (const Named &policy : kPolicies)
+        list += (list.empty() ? "" : ", ") + std::string(policy.name);
+    return list;
+}
 
 std::unique_ptr<EvictionPolicy> makeEvictionPolicy(std::string_view name)
 {
-    if (name == "lru")
-        return std::make_unique<Lru>();
-    if (name == "fifo")
-        return std::make_unique<Fifo>();
-    if (name == "lfu")
-        return std::make_unique<Lfu>();
+    for (const Named &policy : kPolicies)
+        if (policy.name == name)
+            return policy.make();
     return nullptr;
 }
 

@@ -4,9 +4,10 @@
 #include "engine/api/cache_event.h"
 
 #include <cstdint>
-#include <limits>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace kvilt::kv {
 
@@ -26,7 +27,9 @@ public:
     virtual api::EventReason reason() const noexcept = 0;
 };
 
-// lru, fifo, lfu. Null for any other name.
+// The one list of policies: their names, the default first. Null for any other name.
+std::vector<std::string_view> evictionPolicyNames();
+std::string evictionPolicyList(); // "lru, fifo, lfu", for people
 std::unique_ptr<EvictionPolicy> makeEvictionPolicy(std::string_view name);
 
 } // namespace kvilt::kv

@@ -54,7 +54,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(KvCacheConfig config, trace::Ev
     auto policy = makeEvictionPolicy(config.policy);
     if (!policy)
         return fail(ErrorCode::badInput,
-                    "The eviction policy \"" + config.policy + "\" is unknown here: use lru, fifo or lfu.");
+                    "The eviction policy \"" + config.policy + "\" is unknown here: use one of " + evictionPolicyList() + ".");
     if (config.fastHashBits < 1 || config.fastHashBits > 64)
         return fail(ErrorCode::badInput, "The fast hash has 1 to 64 bits.");
     config.identity.blockSize = config.layout.blockSize;

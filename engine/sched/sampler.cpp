@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <unordered_map>
 
@@ -31,9 +32,9 @@ Result<void> inRange(const char *name, double value, double low, double high)
     if (std::isfinite(value) && value >= low && value <= high)
         return {};
     auto number = [](double v) {
-        std::string s = std::to_string(v);
-        s.erase(s.find_last_not_of('0') + 1);
-        return s.ends_with('.') ? s.substr(0, s.size() - 1) : s;
+        char text[32];
+        std::snprintf(text, sizeof text, "%.10g", v); // 1e308 is 5 characters, not 309
+        return std::string(text);
     };
     return fail(ErrorCode::badInput, std::string(name) + " must be between " + number(low) + " and " + number(high) +
                                          ", not " + number(value));

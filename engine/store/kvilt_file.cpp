@@ -374,7 +374,7 @@ bool parsePayload(std::string_view body, ParsedPayload &out)
 // Gives what a file describes to the stores, under new ids and a salt that no other session has.
 class Importer {
 public:
-    Importer(SessionDb &sessions, KvStore *kv) : m_sessions(sessions), m_kv(kv) {}
+    Importer(SessionDb *sessions, KvStore *kv) : m_sessions(sessions), m_kv(kv) {} // both null: only checks
 
     bool check(FrameType type, std::string_view body);
     Result<KviltImported> importSession();
@@ -388,7 +388,7 @@ private:
     MessageRow messageHere(const MessageRow &row) const;
     bool checkPayload(std::string_view body);
 
-    SessionDb &m_sessions;
+    SessionDb *m_sessions;
     KvStore *m_kv;
     SessionRow m_session;
     bool m_haveSession = false;
@@ -476,16 +476,16 @@ MessageRow Importer::messageHere(const MessageRow &row) const
 Result<KviltImported> Importer::importSession()
 {
     const SessionRow described = m_session;
-    KVILT_TRY_VOID(m_sessions.together([&]() -> Result<void> {
+    KVILT_TRY_VOID(m_sessions->together([&]() -> Result<void> {
         m_session = described;
         m_session.salt = freshSalt();
-        KVILT_TRY(m_session, m_sessions.createSession(m_session));
+        KVILT_TRY(m_session, m_sessions->createSession(m_session));
         for (const MessageRow &row : m_messages) {
-            KVILT_TRY(const MessageRow added, m_sessions.append(messageHere(row)));
+            KVILT_TRY(const MessageRow added, m_sessions->append(messageHere(row)));
             m_ids[row.id.value] = added.id;
         }
         const auto leaf = m_ids.find(described.tip.value);
-        return leaf != m_ids.end() ? m_sessions.setTip(m_session.id, leaf->second) : Result<void>();
+        return leaf != m_ids.end() ? m_sessions->setTip(m_session.id, leaf->second) : Result<void>();
     }));
     m_done.messages = std::uint32_t(m_messages.size());
     m_done.session = m_session.id;
@@ -528,9 +528,15 @@ void Importer::finishKv()
 
 } // namespace
 
+Result<void> checkKviltFile(const fs::path &file)
+{
+    Importer importer(nullptr, nullptr);
+    return readFrames(file, [&](FrameType type, std::string_view body) { return importer.check(type, body); });
+}
+
 Result<KviltImported> importKviltFile(const fs::path &file, SessionDb &sessions, KvStore *kv)
 {
-    Importer importer(sessions, kv);
+    Importer importer(&sessions, kv);
     KVILT_TRY_VOID(readFrames(file, [&](FrameType type, std::string_view body) { return importer.check(type, body); }));
     KVILT_TRY(KviltImported done, importer.importSession());
     if (kv && kv->writable()) {

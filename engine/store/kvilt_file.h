@@ -34,6 +34,8 @@ struct KviltImported {
 // tokens.
 inline constexpr std::string_view kImportedTokenizer = "imported:";
 
+// badInput: it could not be imported. Reads all of it, writes nothing.
+Result<void> checkKviltFile(const std::filesystem::path &file);
 // Checks the whole file, then makes the session in `sessions` and puts its KV into `kv` (may be null).
 Result<KviltImported> importKviltFile(const std::filesystem::path &file, SessionDb &sessions, KvStore *kv);
 

@@ -130,7 +130,6 @@ void SessionStore::Impl::open()
     rows = impl.get();
     db.emplace(SessionDb(std::move(impl)));
     if (!options.writable) {
-        tell("Another Kvilt uses this profile: what you write here is kept only until you close this window.");
         openCopy();
         return;
     }

@@ -12,7 +12,7 @@ namespace kvilt::store {
 
 struct SessionStoreOptions {
     std::filesystem::path file;
-    bool writable = true;                      // false: another process holds the profile
+    bool writable = true;                      // false: another process holds the profile; the caller has said so
     const Clock *clock = nullptr;              // null: the system's
     std::uint64_t reserveBytes = 4ull << 20;   // kept aside on the disk for the messages of a full disk
     std::uint64_t maxBytes = 0;                // of the file; 0: no limit (tests)

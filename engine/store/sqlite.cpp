@@ -277,8 +277,22 @@ Result<void> Database::readBlob(const char *table, const char *column, std::int6
     return code == SQLITE_OK ? Result<void>() : tl::unexpected(why);
 }
 
+namespace {
+
+// SQLite calls a disk that is full while it makes a WAL or its index an I/O error.
+bool diskIsFull(const std::filesystem::path &file)
+{
+    std::error_code unknown;
+    const auto space = std::filesystem::space(file.has_parent_path() ? file.parent_path() : ".", unknown);
+    return !unknown && space.available < (1u << 16);
+}
+
+} // namespace
+
 Error Database::error(int code) const
 {
+    if ((code & 0xff) == SQLITE_IOERR && m_file != ":memory:" && diskIsFull(m_file))
+        code = SQLITE_FULL;
     const char *detail = m_db && sqlite3_extended_errcode(m_db) == code ? sqlite3_errmsg(m_db) : sqlite3_errstr(code);
     return errorFor(code, m_file.string(), detail);
 }

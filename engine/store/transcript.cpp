@@ -89,6 +89,9 @@ Result<MessageRow> messageFrom(const ordered_json &object, std::size_t number)
         return fail(ErrorCode::badInput, where + " has a role that is not system, user, assistant or tool.");
     MessageRow row;
     row.role = *role;
+    const bool empty = !object.contains("content") || object["content"].is_null();
+    if (empty && row.role != api::Role::assistant) // a reply may hold tool calls and nothing else
+        return fail(ErrorCode::badInput, where + " has no \"content\".");
     KVILT_TRY(row.text, textOf(object.contains("content") ? object["content"] : ordered_json(), where));
     const std::size_t plain = object.contains("content") && object["content"].is_string() ? 2 : 1;
     if (object.size() > plain)
@@ -140,6 +143,8 @@ Result<StoredConversation> fromOpenAiJson(std::string_view text)
         KVILT_TRY(MessageRow row, messageFrom(object, conversation.messages.size() + 1));
         conversation.messages.push_back(std::move(row));
     }
+    if (conversation.messages.empty())
+        return fail(ErrorCode::badInput, "The file holds no messages.");
     return conversation;
 }
 

@@ -94,6 +94,9 @@ public:
         KVILT_TRY(const auto generates, numberList(m_options.generates, 0, kMost, "-n"));
         KVILT_TRY(const auto depths, numberList(m_options.depths, 0, kMost, "-d"));
         KVILT_TRY(const auto batches, numberList(m_options.batches, 1, 1024, "-b"));
+        const auto nothing = [](const std::vector<std::int64_t> &list) { return std::ranges::all_of(list, [](auto n) { return n == 0; }); };
+        if (nothing(prompts) && nothing(generates) && !m_options.restore)
+            return fail(ErrorCode::badInput, "there is nothing to measure: -p and -n are both 0");
         if (m_options.repetitions < 1 || m_options.repetitions > 10000)
             return fail(ErrorCode::badInput, "-r must be between 1 and 10000");
         if (!m_options.baseline.empty()) {

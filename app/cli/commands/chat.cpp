@@ -86,6 +86,18 @@ Result<void> talk(Engine &engine, Profile &profile, const SessionTurnRequest &fi
     return engine.flush();
 }
 
+// By the clock, and by count where a chat of that second is stored already.
+Result<std::string> freeName(store::SessionStore &sessions)
+{
+    const std::string second = "chat-" + std::to_string(std::time(nullptr));
+    for (int n = 1;; ++n) {
+        const std::string name = n == 1 ? second : second + "-" + std::to_string(n);
+        KVILT_TRY(const auto taken, findSession(sessions, name));
+        if (!taken)
+            return name;
+    }
+}
+
 Result<void> chat(const Cli &cli, ChatOptions &options)
 {
     if (cli.json)
@@ -97,14 +109,15 @@ Result<void> chat(const Cli &cli, ChatOptions &options)
     if (!model.chatTemplate)
         return fail(ErrorCode::unsupported, options.model.model + " has no usable chat template; use an "
                                             "instruction-tuned model, or generate --prompt-file");
-    const std::string name =
-        options.session.empty() ? "chat-" + std::to_string(std::time(nullptr)) : options.session;
-    KVILT_TRY_VOID(checkSessionName(name));
+    if (!options.session.empty())
+        KVILT_TRY_VOID(checkSessionName(options.session));
     KVILT_TRY_VOID(Engine::checkBefore(model, settings, nullptr));
     Runtime runtime;
     KVILT_TRY(runtime.profile,
               Profile::open(cli.profile, {.sessions = true, .kv = settings.cache, .events = true}));
     KVILT_TRY(runtime.engine, makeEngine(model, settings, runtime.profile.get()));
+    KVILT_TRY(const std::string name, options.session.empty() ? freeName(*runtime.profile->sessions)
+                                                              : Result<std::string>(options.session));
     KVILT_TRY(const auto session, findSession(*runtime.profile->sessions, name));
     SessionTurnRequest first{.session = session.value_or(SessionId{}), .name = name, .sampling = sampling,
                              .useCache = settings.cache};
@@ -129,7 +142,7 @@ void addChat(Cli &cli)
     Command command = cli.add("chat", "Talk with a model in the terminal", [&cli, options] { return chat(cli, *options); });
     options->model.addTo(command, false);
     options->sampling.addTo(command);
-    command.option("--session", options->session, "Go on with this stored session (made if new)");
+    command.option("--session", options->session, "Go on with this stored session (made if new)").notEmpty();
     command.option("--system", options->system, "System prompt of a new session");
 }
 

@@ -20,9 +20,9 @@ Result<void> exportEvents(const Cli &cli, const EventsOptions &options)
     if (!format)
         return fail(ErrorCode::badInput, "--format \"" + options.format + "\" is unknown; there are json, jsonl, perfetto, sqlite");
     KVILT_TRY(const auto profile,
-              Profile::open(cli.profile, {.sessions = !options.session.empty(), .events = true}));
+              Profile::open(cli.profile, {.sessions = !options.session.empty(), .events = true, .onlyReads = true}));
     if (!profile->eventStore)
-        return fail(ErrorCode::notFound, "this profile has no recorded events");
+        return fail(ErrorCode::io, "the recorded events of this profile cannot be read");
     trace::EventFilter filter;
     if (!options.session.empty()) {
         KVILT_TRY(filter.session, findSession(*profile->sessions, options.session));
@@ -49,7 +49,7 @@ void addEvents(Cli &cli)
     Command command = cli.addTo(events, "export", "Write every recorded cache event to a file",
                                 [&cli, options] { return exportEvents(cli, *options); });
     command.option("file", options->file, "File to write").required();
-    command.option("--session", options->session, "Only events of this session's turns");
+    command.option("--session", options->session, "Only events of this session's turns").notEmpty();
     command.option("--format", options->format, "json, jsonl, perfetto or sqlite").showDefault();
 }
 

@@ -150,7 +150,9 @@ Result<void> generateInSession(const Cli &cli, const GenerateOptions &options, c
         };
     KVILT_TRY(const SessionTurn turn, runSessionTurn(engine, profile, request));
     report(cli, options, turn, turn.receipt.miss.reason);
-    return turn.reason == api::FinishReason::error ? fail(ErrorCode::device, turn.problem) : Result<void>{};
+    if (turn.reason == api::FinishReason::error)
+        return fail(ErrorCode::device, turn.problem);
+    return profile.sessionsStored(); // the disk may have filled up meanwhile
 }
 
 // What the engine would refuse as well, said before a profile is made. A session that is there already may add to
@@ -188,7 +190,8 @@ Result<void> generate(const Cli &cli, const GenerateOptions &options)
     KVILT_TRY_VOID(refuseEarly(cli, options, model, settings, sampling, input));
     if (inSession || settings.cache) {
         KVILT_TRY(runtime.profile, Profile::open(cli.profile, {.sessions = inSession, .kv = settings.cache,
-                                                               .events = settings.cache}));
+                                                               .events = settings.cache,
+                                                               .mustStore = inSession}));
     }
     KVILT_TRY(runtime.engine, makeEngine(model, settings, runtime.profile.get()));
     KVILT_TRY_VOID(inSession ? generateInSession(cli, options, sampling, *runtime.engine, *runtime.profile,
@@ -216,7 +219,7 @@ void addGenerate(Cli &cli)
     input.option("--messages", options->messages, "JSON array of OpenAI messages");
     input.option("--tokens-file", options->tokensFile, "JSON array of ids, taken as given");
     command.option("--logprobs", options->logprobs, "The K most probable tokens for each token made");
-    command.option("--session", options->session, "Go on with this stored session (made if new)");
+    command.option("--session", options->session, "Go on with this stored session (made if new)").notEmpty();
 }
 
 } // namespace kvilt::cli

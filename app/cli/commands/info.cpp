@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 #include <thread>
+#include <tuple>
 
 namespace kvilt::cli {
 
@@ -67,17 +68,46 @@ Result<nlohmann::json> describeModel(const ModelOptions &options)
                           {"fingerprint", model::toHex(print)}};
 }
 
+std::string grouped(std::uint64_t number) // 1,234,567
+{
+    std::string digits = std::to_string(number);
+    for (std::size_t i = digits.size(); i > 3; i -= 3)
+        digits.insert(i - 3, ",");
+    return digits;
+}
+
+std::string plain(const nlohmann::json &value)
+{
+    return value.is_string() ? value.get<std::string>() : value.is_number_unsigned() ? grouped(value.get<std::uint64_t>())
+                                                                                     : value.dump();
+}
+
+// "rows, layers 0 1 2, 3 KV heads, K 64 f16, V 64 f16, window 512"
+std::string plainGroup(const nlohmann::json &group)
+{
+    std::string text = group.at("kind").get<std::string>() + ", layers";
+    for (const nlohmann::json &layer : group.at("layers"))
+        text += " " + layer.dump();
+    text += ", " + group.at("kv_heads").dump() + " KV heads";
+    for (const auto &[side, dim, type] : {std::tuple("K", "k_dim", "k_type"), std::tuple("V", "v_dim", "v_type")})
+        text += std::string(", ") + side + " " + group.at(dim).dump() + " " + group.at(type).get<std::string>();
+    if (!group.at("window").is_null())
+        text += ", window " + group.at("window").dump();
+    if (!group.at("shares_with").is_null())
+        text += ", shares with group " + group.at("shares_with").dump();
+    return text;
+}
+
 void printPlain(const nlohmann::json &info)
 {
     for (const char *key : {"name", "architecture", "parameters", "layers", "context_length", "vocab_size",
                             "kv_bytes_per_token", "quantisation", "chat_template", "fingerprint"}) {
-        const nlohmann::json &value = info.at(key);
-        std::printf("%-20s %s\n", key, value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+        std::printf("%-20s %s\n", key, plain(info.at(key)).c_str());
     }
     for (const auto &[type, count] : info.at("tensor_types").items())
-        std::printf("%-20s %s\n", ("tensors " + type).c_str(), count.dump().c_str());
+        std::printf("%-20s %s\n", ("tensors " + type).c_str(), plain(count).c_str());
     for (const nlohmann::json &group : info.at("kv_layout"))
-        std::printf("%-20s %s\n", ("group " + group.at("group").dump()).c_str(), group.dump().c_str());
+        std::printf("%-20s %s\n", ("group " + group.at("group").dump()).c_str(), plainGroup(group).c_str());
 }
 
 } // namespace

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <memory>
 #include <sstream>
 #include <thread>
@@ -73,6 +74,8 @@ Result<std::string> word(const nlohmann::json &line, const char *key, const std:
 
 Result<std::vector<TokenId>> promptOf(const nlohmann::json &line, const LoadedModel &model, const std::string &where)
 {
+    if (line.contains("tokens") + line.contains("prompt") + line.contains("messages") > 1)
+        return fail(ErrorCode::badInput, where + " has more than one of messages, prompt, tokens");
     if (line.contains("tokens"))
         return tokensFrom(line["tokens"], model.model->description().vocabulary, where);
     if (line.contains("prompt")) {
@@ -123,6 +126,7 @@ Result<std::vector<Arrival>> readArrivals(const RunOptions &options, const Loade
     KVILT_TRY(const std::string text, readFile(options.requests));
     std::istringstream lines(text);
     std::vector<Arrival> arrivals;
+    std::set<std::string> ids;
     std::string line;
     for (int number = 1; std::getline(lines, line); ++number) {
         if (line.find_first_not_of(" \t\r") == std::string::npos)
@@ -131,6 +135,9 @@ Result<std::vector<Arrival>> readArrivals(const RunOptions &options, const Loade
         KVILT_TRY(Arrival arrival, parseLine(line, model, options, sampling, where));
         if (arrival.id.is_null())
             arrival.id = number;
+        if (!ids.insert(arrival.id.dump()).second)
+            return fail(ErrorCode::badInput, where + ": an earlier line has the id " + arrival.id.dump() +
+                                                 " already, so their results could not be told apart");
         arrivals.push_back(std::move(arrival));
     }
     if (arrivals.empty())
@@ -172,10 +179,17 @@ public:
 
     Result<void> run()
     {
+        const StopSignals signals(m_engine);
         while (m_next < m_arrivals.size() || !m_engine.idle()) {
+            if (signals.caught()) { // what runs ends as cancelled, what has not come yet never does
+                m_next = m_arrivals.size();
+                m_engine.cancelAll();
+            }
             KVILT_TRY_VOID(submitDue());
             if (m_engine.idle() && m_next < m_arrivals.size()) {
-                std::this_thread::sleep_until(dueAt(m_arrivals[m_next]));
+                // In slices: a signal does not end a sleep.
+                std::this_thread::sleep_until(std::min(dueAt(m_arrivals[m_next]),
+                                                       SteadyClock::now() + std::chrono::milliseconds(20)));
                 continue;
             }
             KVILT_TRY_VOID(m_engine.step());
@@ -205,6 +219,10 @@ private:
             const Arrival &arrival = m_arrivals[m_next++];
             if (arrival.samples == 0)
                 continue;
+            if (auto possible = m_engine.check(arrival.request); !possible) {
+                refuse(arrival, possible.error());
+                continue;
+            }
             KVILT_TRY(const SequenceId id, m_engine.submit(arrival.request));
             m_live[id.value] = {.arrival = &arrival, .sample = 0, .forksLeft = arrival.samples - 1, .tokens = {}};
         }
@@ -223,6 +241,15 @@ private:
             m_live.erase(output.sequence.value);
         }
         return {};
+    }
+
+    // One request that this pool can never hold is its own failure; the others run.
+    void refuse(const Arrival &arrival, const Error &why)
+    {
+        SequenceOutput output{.finished = true, .reason = api::FinishReason::error, .problem = why.message};
+        output.stats.promptTokens = std::uint32_t(arrival.request.tokens.size());
+        for (std::int64_t sample = 0; sample < arrival.samples; ++sample)
+            print(output, {.arrival = &arrival, .sample = sample, .forksLeft = 0, .tokens = {}});
     }
 
     // Further samples share the prompt's blocks; if the first one is over already they find them in the cache.
@@ -355,6 +382,20 @@ Result<void> nameSessions(std::vector<Arrival> &arrivals, Profile *profile)
     return {};
 }
 
+// What no pool would help against is refused before anything runs.
+Result<void> checkLengths(const std::vector<Arrival> &arrivals, const LoadedModel &model,
+                          const api::EngineSettings &settings)
+{
+    const std::size_t context = settings.contextLength > 0 ? std::size_t(settings.contextLength)
+                                                           : model.model->description().contextLength;
+    for (const Arrival &arrival : arrivals)
+        if (arrival.request.tokens.empty() || arrival.request.tokens.size() > context)
+            return fail(ErrorCode::badInput, "request " + arrival.id.dump() + " has " +
+                                                 std::to_string(arrival.request.tokens.size()) +
+                                                 " tokens; the context holds 1 to " + std::to_string(context));
+    return {};
+}
+
 Result<void> runRequests(const Cli &cli, const RunOptions &options)
 {
     for (const double most : {options.ttftMs, options.tpotMs, options.itlMs})
@@ -363,9 +404,8 @@ Result<void> runRequests(const Cli &cli, const RunOptions &options)
     KVILT_TRY(const api::EngineSettings settings, options.model.resolve());
     KVILT_TRY(const LoadedModel model, loadModel(options.model.model));
     KVILT_TRY(std::vector<Arrival> arrivals, readArrivals(options, model));
-    for (const Arrival &arrival : arrivals)
-        if (auto possible = Engine::checkBefore(model, settings, &arrival.request); !possible)
-            return fail(possible.error().code, "request " + arrival.id.dump() + ": " + possible.error().message);
+    KVILT_TRY_VOID(Engine::checkBefore(model, settings, nullptr));
+    KVILT_TRY_VOID(checkLengths(arrivals, model, settings));
     const bool named = std::any_of(arrivals.begin(), arrivals.end(), [](const Arrival &a) { return !a.session.empty(); });
     Runtime runtime;
     if (settings.cache) {

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/cli/profile.h"
 #include "app/cli/cli.h"
-#include "app/cli/input.h"
-#include "engine/store/kvilt_file.h"
+#include "engine/store/profile_start.h"
+#include "engine/store/session_exchange.h"
 #include "engine/store/transcript.h"
-#include "engine/support/new_file.h"
 
-#include <chrono>
 #include <cstdio>
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -37,11 +34,12 @@ Result<SessionId> existing(Profile &profile, const std::string &id)
 
 Result<void> listSessions(const Cli &cli)
 {
-    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = true}));
+    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = true, .onlyReads = true}));
     KVILT_TRY(const auto sessions, profile->sessions->list());
     nlohmann::json list = nlohmann::json::array();
     for (const api::SessionSummary &s : sessions)
         list.push_back({{"id", shownId(s.id, s.name)},
+                        {"number", s.id.value},
                         {"title", s.title},
                         {"messages", s.messages},
                         {"tokens", s.tokens},
@@ -52,7 +50,7 @@ Result<void> listSessions(const Cli &cli)
         return {};
     }
     for (const nlohmann::json &s : list)
-        std::printf("%-12s %s  %4d messages  %6d tokens  %8.1f MiB  %s\n", s["id"].dump().c_str(),
+        std::printf("%-12s %s  %4d messages  %6d tokens  %8.1f MiB  %s\n", s["id"].get<std::string>().c_str(),
                     s["updated"].get<std::string>().c_str(), s["messages"].get<int>(), s["tokens"].get<int>(),
                     s["kv_bytes"].get<double>() / double(1 << 20), s["title"].get<std::string>().c_str());
     return {};
@@ -60,7 +58,7 @@ Result<void> listSessions(const Cli &cli)
 
 Result<void> showSession(const Cli &cli, const std::string &id)
 {
-    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true}));
+    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .onlyReads = true}));
     KVILT_TRY(const SessionId session, existing(*profile, id));
     KVILT_TRY(const store::StoredConversation conversation, profile->sessions->conversation(session));
     nlohmann::json messages = nlohmann::json::array();
@@ -68,6 +66,7 @@ Result<void> showSession(const Cli &cli, const std::string &id)
         messages.push_back({{"role", api::toString(m.role)}, {"content", m.text}, {"state", api::toString(m.state)}});
     if (cli.json) {
         printJson({{"id", shownId(session, conversation.session.name)},
+                   {"number", session.value},
                    {"title", conversation.session.title},
                    {"messages", messages}});
         return {};
@@ -80,96 +79,48 @@ Result<void> showSession(const Cli &cli, const std::string &id)
 // By the file's ending: .md, .json (OpenAI messages), anything else is a .kvilt file.
 Result<void> exportSession(const Cli &cli, const std::string &id, const std::string &file, bool withKv)
 {
-    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = withKv}));
+    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = withKv, .onlyReads = true}));
     KVILT_TRY(const SessionId session, existing(*profile, id));
-    KVILT_TRY(const store::StoredConversation conversation, profile->sessions->conversation(session));
-    std::uint32_t payloads = 0;
-    if (file.ends_with(".md") || file.ends_with(".json")) {
-        const std::string text =
-            file.ends_with(".md") ? store::toMarkdown(conversation) : store::toOpenAiJson(conversation);
-        KVILT_TRY(NewFile out, NewFile::create(file));
-        KVILT_TRY_VOID(out.write(text));
-        KVILT_TRY_VOID(out.commit());
-    } else {
-        KVILT_TRY(const auto tree,
-                  profile->sessions->call([&](store::SessionDb &db) { return db.tree(session); }));
-        KVILT_TRY(const store::KviltExported exported,
-                  store::writeKviltFile(file, {.session = conversation.session, .messages = tree,
-                                               .kv = withKv ? profile->kv.get() : nullptr}));
-        payloads = exported.kvPayloads;
-    }
+    KVILT_TRY(const store::ExportedSession exported,
+              store::exportSession(*profile->sessions, withKv ? profile->kv.get() : nullptr, session, file,
+                                   store::sessionFormatOf(file)));
     if (cli.json)
-        printJson({{"id", shownId(session, conversation.session.name)}, {"file", file}, {"kv_blocks", payloads}});
+        printJson({{"id", id}, {"file", file}, {"messages", exported.messages}, {"kv_blocks", exported.kvBlocks}});
     else
-        std::printf("%s: %zu messages, %u KV blocks\n", file.c_str(), conversation.messages.size(), payloads);
+        std::printf("%s: %u messages, %u KV blocks\n", file.c_str(), exported.messages, exported.kvBlocks);
     return {};
-}
-
-Result<SessionId> importOpenAi(Profile &profile, const std::string &file)
-{
-    KVILT_TRY(const std::string text, readFile(file));
-    KVILT_TRY(store::StoredConversation conversation, store::fromOpenAiJson(text));
-    return profile.sessions->call([&](store::SessionDb &db) -> Result<SessionId> {
-        KVILT_TRY(const store::SessionRow made, db.createConversation(conversation));
-        return made.id;
-    });
 }
 
 Result<void> importSession(const Cli &cli, const std::string &file)
 {
-    // The file is looked at before the profile is made.
-    const bool isJson = file.ends_with(".json");
-    std::error_code ignored;
-    if (isJson) {
-        KVILT_TRY(const std::string text, readFile(file));
-        KVILT_TRY_VOID(store::fromOpenAiJson(text));
-    } else if (!std::filesystem::is_regular_file(file, ignored)) {
-        return fail(ErrorCode::badInput, "cannot read " + file + ": there is no such file");
-    }
-    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = true}));
-    SessionId session;
-    std::uint32_t payloads = 0;
-    if (isJson) {
-        KVILT_TRY(session, importOpenAi(*profile, file));
-    } else {
-        KVILT_TRY(const store::KviltImported imported,
-                  profile->sessions->call([&](store::SessionDb &db) {
-                      return store::importKviltFile(file, db, profile->kv.get());
-                  }));
-        session = imported.session;
-        payloads = imported.kvPayloads;
-        if (profile->kv)
-            KVILT_TRY_VOID(profile->kv->flush());
-    }
-    KVILT_TRY(const store::StoredConversation conversation, profile->sessions->conversation(session));
+    KVILT_TRY(const store::SessionFile read, store::SessionFile::open(file)); // before a profile is made
+    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = true, .mustStore = true}));
+    KVILT_TRY(const store::ImportedSession made, read.import(*profile->sessions, profile->kv.get()));
+    KVILT_TRY_VOID(profile->sessionsStored());
+    KVILT_TRY(const store::StoredConversation conversation, profile->sessions->conversation(made.session));
+    const std::string id = shownId(made.session, conversation.session.name);
     if (cli.json)
-        printJson({{"id", shownId(session, conversation.session.name)},
+        printJson({{"id", id},
+                   {"number", made.session.value},
                    {"title", conversation.session.title},
                    {"messages", conversation.messages.size()},
-                   {"kv_blocks", payloads}});
+                   {"kv_blocks", made.kvBlocks}});
     else
-        std::printf("session %lld: %zu messages, %u KV blocks\n", (long long)session.value,
-                    conversation.messages.size(), payloads);
+        std::printf("session %s: %u messages, %u KV blocks\n", id.c_str(), made.messages, made.kvBlocks);
     return {};
 }
 
 Result<void> deleteSession(const Cli &cli, const std::string &id)
 {
-    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = true}));
+    KVILT_TRY(const auto profile, Profile::open(cli.profile, {.sessions = true, .kv = true, .onlyReads = true}));
     KVILT_TRY(const SessionId session, existing(*profile, id));
-    if (!profile->writable)
-        return fail(ErrorCode::full, "another program uses this profile, so nothing can be deleted now; close it first");
-    const auto remove = [&](store::SessionDb &db) -> Result<void> {
-        KVILT_TRY_VOID(db.deleteSession(session));
-        if (auto purged = db.purgeDeleted(); !purged)
-            return tl::unexpected(purged.error());
-        return {};
-    };
-    KVILT_TRY_VOID(profile->sessions->call(remove));
-    if (profile->kv) {
-        profile->kv->dropSession(session);
+    if (!profile->lock)
+        return fail(ErrorCode::full, "nothing can be deleted now: " + profile->whyNot);
+    KVILT_TRY_VOID(profile->sessions->call([&](store::SessionDb &db) { return db.deleteSession(session); }));
+    KVILT_TRY(const auto gone, store::purgeDeleted(*profile->sessions, profile->kv.get()));
+    KVILT_TRY_VOID(profile->sessionsStored());
+    if (profile->kv)
         KVILT_TRY_VOID(profile->kv->flush());
-    }
     if (cli.json)
         printJson({{"deleted", id}});
     return {};

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What scripts rely on: names, keys and exit codes of kvilt-cli, on tiny models and, where there are any, real ones.
+#include "engine/store/profile_lock.h"
+#include "engine/store/sqlite.h"
 #include "tests/support/test_registry.h"
 #include "tests/support/tiny_model.h"
 
 #include <QDir>
 #include <QFile>
+#include <QFileInfo>
 #include <QJsonArray>
 #include <QJsonDocument>
 #include <QJsonObject>
@@ -16,6 +19,7 @@
 #include <sys/stat.h>
 
 #include <cmath>
+#include <memory>
 
 using namespace kvilt::test;
 
@@ -87,6 +91,26 @@ class CliContractTest : public QObject {
     {
         return QStringList{"generate", m_llama, "--json", "--profile", path(profile), "--threads", "1",
                            "--kv-blocks", "256"} + more;
+    }
+
+    // Runs until the first text of a long reply came.
+    std::unique_ptr<QProcess> inMidReply(const QString &profile, const QString &session) const
+    {
+        const QString messages = write("long.json", R"([{"role":"user","content":"Go on and on."}])");
+        auto process = std::make_unique<QProcess>();
+        auto environment = QProcessEnvironment::systemEnvironment();
+        environment.insert("KVILT_FORCE_ISA", "scalar"); // slow enough to be met in the middle
+        process->setProcessEnvironment(environment);
+        process->start(QStringLiteral(KVILT_BIN_DIR "/kvilt-cli"),
+                       {"generate", m_llama, "--profile", path(profile), "--threads", "1", "--messages", messages,
+                        "--session", session, "--max-tokens", "1900", "--ignore-eos", "--temp", "1"});
+        return process->waitForReadyRead(60000) ? std::move(process) : nullptr;
+    }
+    QString stateOfReply(const QString &profile, const QString &session) const
+    {
+        const QJsonArray messages = run({"session", "show", session, "--json", "--profile", path(profile)})
+                                        .json()["messages"].toArray();
+        return messages.size() == 2 ? messages[1].toObject()["state"].toString() : QString("?");
     }
 
 private slots:
@@ -266,6 +290,112 @@ private slots:
             QCOMPARE(run({"events", "export", "/dev/full", "--format", format, "--profile", path("devices")}).code, 2);
         QVERIFY(isDevice("/dev/full") && isDevice("/dev/null"));
         QVERIFY(!QFile::exists("/dev/full.part"));
+    }
+
+    void aKilledReplyIsInterruptedAtTheNextOpening()
+    {
+        const auto process = inMidReply("killed", "k");
+        QVERIFY(process);
+        process->kill();
+        QVERIFY(process->waitForFinished());
+        QCOMPARE(stateOfReply("killed", "k"), QString("interrupted"));
+    }
+
+    void terminatedIsStoppedAsByCtrlC()
+    {
+        const auto process = inMidReply("stopped", "s");
+        QVERIFY(process);
+        process->terminate(); // SIGTERM
+        QVERIFY(process->waitForFinished());
+        QCOMPARE(process->exitStatus(), QProcess::NormalExit);
+        QCOMPARE(process->exitCode(), 0);
+        QCOMPARE(stateOfReply("stopped", "s"), QString("stopped"));
+    }
+
+    void terminatedLogitsLeaveNothingBehind()
+    {
+        QDir(m_folder.path()).mkdir("out");
+        QProcess process;
+        process.start(QStringLiteral(KVILT_BIN_DIR "/kvilt-cli"),
+                      {"logits", m_llama, "--tokens-file", tokensFile(2000), "--out", path("out/l.f32"), "--chunk", "1",
+                       "--threads", "1"});
+        const auto files = [&] { return QDir(path("out")).entryList(QDir::Files); };
+        while (files().isEmpty() && process.state() != QProcess::NotRunning)
+            process.waitForFinished(1);
+        process.terminate();
+        QVERIFY(process.waitForFinished());
+        QCOMPARE(process.exitStatus(), QProcess::NormalExit);
+        QCOMPARE(files().isEmpty(), process.exitCode() == 1); // or it was done before the signal came
+        QVERIFY(files().filter("part").isEmpty());
+    }
+
+    void whatCannotStoreASessionSaysSo()
+    {
+        const QString messages = write("hi.json", R"([{"role":"user","content":"Hi"}])");
+        const QStringList more{"--messages", messages, "--max-tokens", "2", "--session", "x"};
+        const Ran nowhere = run({"generate", m_llama, "--profile", "/dev/null/x", "--json"} + more);
+        QVERIFY2(nowhere.code == 2 && nowhere.err.count('\n') == 1 && nowhere.out.isEmpty(), nowhere.err);
+
+        QCOMPARE(run(generate("busy", more)).code, 0);
+        const auto lock = kvilt::store::ProfileLock::tryAcquire(path("busy/profile.lock").toStdString());
+        QVERIFY(lock && *lock);
+        const Ran busy = run(generate("busy", more));
+        QVERIFY2(busy.code == 1 && busy.out.isEmpty() && busy.err.contains("another program"), busy.err);
+        const QString file = write("import.json", R"([{"role":"user","content":"Hi"}])");
+        QCOMPARE(run({"session", "import", file, "--profile", path("busy")}).code, 1);
+        QCOMPARE(run({"session", "delete", "x", "--profile", path("busy")}).code, 1);
+        const Ran list = run({"session", "list", "--json", "--profile", path("busy")}); // reading goes on, quietly
+        QVERIFY2(list.code == 0 && list.err.isEmpty(), list.err);
+        QCOMPARE(list.json()["sessions"].toArray().size(), 1);
+        const Ran plain = run(generate("busy", {"--tokens-file", tokensFile(40), "--max-tokens", "2"}));
+        QVERIFY2(plain.code == 0 && plain.err.count('\n') == 1, plain.err);
+    }
+
+    void idsOfSessionsAreStringsWithTheirNumberBeside()
+    {
+        const QString file = write("named.json", R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"Ho"}])");
+        QCOMPARE(run({"session", "import", file, "--json", "--profile", path("ids")}).json()["id"].toString(), QString("1"));
+        QCOMPARE(run(generate("ids", {"--messages", write("hi2.json", R"([{"role":"user","content":"Hi"}])"),
+                                      "--max-tokens", "2", "--session", "named"})).code, 0);
+        const QJsonArray list = run({"session", "list", "--json", "--profile", path("ids")}).json()["sessions"].toArray();
+        QCOMPARE(list[0].toObject()["id"], QJsonValue("named"));
+        QCOMPARE(list[0].toObject()["number"], QJsonValue(2)); // as the events name it
+        QCOMPARE(list[1].toObject()["id"], QJsonValue("1"));
+        QCOMPARE(run({"session", "show", "1", "--json", "--profile", path("ids")}).json()["id"], QJsonValue("1"));
+        const QByteArray plain = run({"session", "list", "--profile", path("ids")}).out;
+        QVERIFY2(plain.startsWith("named ") && !plain.contains('"'), plain);
+    }
+
+    void aDamagedBlockIsTheReasonOfItsMiss()
+    {
+        const QStringList more{"--tokens-file", tokensFile(60, 9), "--max-tokens", "4"};
+        const Ran first = run(generate("damaged", more));
+        QCOMPARE(first.code, 0);
+        {
+            const auto db = kvilt::store::sql::Database::open(path("damaged/kvcache.db").toStdString(), {});
+            QVERIFY(db && (*db)->exec("UPDATE data SET bytes=zeroblob(length(bytes))"));
+        }
+        const Ran second = run(generate("damaged", more));
+        QCOMPARE(second.json()["tokens"], first.json()["tokens"]);
+        QCOMPARE(second.json()["cache"].toObject()["miss_reason"].toString(), QString("corrupt-payload"));
+        QVERIFY2(second.err.count('\n') == 1 && second.err.contains("damaged"), second.err);
+    }
+
+    void oneRequestTooLongForThePoolFailsAlone()
+    {
+        QStringList tokens;
+        for (int i = 0; i < 200; ++i)
+            tokens << QString::number(3 + i % 256);
+        const QString requests = write("pool.jsonl", (R"({"id":"big","tokens":[)" + tokens.join(",") + R"(],"max_tokens":2})" "\n"
+            R"({"id":"small","tokens":[)" + tokens.mid(0, 20).join(",") + R"(],"max_tokens":2,"ignore_eos":true})" "\n").toUtf8());
+        const Ran r = run({"run", m_llama, "--requests", requests, "--json", "--no-cache", "--kv-blocks", "8"});
+        QVERIFY2(r.code == 0, r.err);
+        const auto lines = r.lines();
+        QCOMPARE(lines.size(), 3);
+        for (const QJsonObject &line : lines.mid(0, 2))
+            QCOMPARE(line["finish_reason"].toString(), line["id"] == "big" ? QString("error") : QString("length"));
+        QVERIFY(lines[0]["problem"].toString().contains("pool") || lines[1]["problem"].toString().contains("pool"));
+        QCOMPARE(lines[2]["summary"].toObject()["requests"].toInt(), 2);
     }
 
     void perplexityComparesKvTypes()
@@ -474,6 +604,12 @@ private slots:
         row("kv memory of words", prompt + QStringList{"--kv-memory", "much"});
         row("unknown kv type", prompt + QStringList{"--kv-type", "f17"});
         row("unknown policy", prompt + QStringList{"--policy", "magic"});
+        row("seed beyond 64 bits", prompt + QStringList{"--seed", "99999999999999999999999"});
+        row("seed of words", prompt + QStringList{"--seed", "twelve"});
+        row("max tokens 2^64", prompt + QStringList{"--max-tokens", "18446744073709551616"});
+        row("empty profile", prompt + QStringList{"--profile", ""});
+        row("empty session", {"--messages", write("ok.json", R"([{"role":"user","content":"x"}])"), "--session", ""});
+        row("two sizes of the pool", prompt + QStringList{"--kv-blocks", "64", "--kv-memory", "1GiB"});
         row("unknown option", prompt + QStringList{"--frobnicate"});
         row("cuda", prompt + QStringList{"--backend", "cuda"});
         row("messages of an unknown role", {"--messages", write("bad8.json", R"([{"role":"wizard","content":"x"}])")});
@@ -485,6 +621,24 @@ private slots:
         QTest::newRow("no command") << QStringList{};
         QTest::newRow("bench at no depth") << QStringList{"bench", m_llama, "-d", "x"};
         QTest::newRow("baseline that is not there") << QStringList{"bench", m_llama, "--baseline", path("nowhere")};
+        QTest::newRow("nothing to measure") << QStringList{"bench", m_llama, "-p", "0", "-n", "0"};
+        const auto requests = [&](const char *name, const QByteArray &lines) {
+            QTest::newRow(name) << QStringList{"run", m_llama, "--no-cache", "--requests",
+                                               write(QString("bad-%1.jsonl").arg(name).replace(' ', '-'), lines)};
+        };
+        requests("negative weight", R"({"tokens":[5,6],"weight":-1})");
+        requests("prompt and tokens", R"({"tokens":[5,6],"prompt":"x"})");
+        requests("the same id twice", R"({"id":1,"tokens":[5,6]})" "\n" R"({"id":1,"tokens":[5,6]})");
+        requests("no tokens at all", R"({"tokens":[]})");
+        const QString loop = path("loop");
+        if (!QFileInfo(loop).isSymLink())
+            QVERIFY(QFile::link("loop", loop));
+        QTest::newRow("info of a link to itself") << QStringList{"info", loop};
+        QTest::newRow("import of a folder") << QStringList{"session", "import", m_folder.path()};
+        QTest::newRow("import of a device") << QStringList{"session", "import", "/dev/null"};
+        QTest::newRow("import without messages") << QStringList{"session", "import", write("none.json", "[]")};
+        QTest::newRow("import of junk") << QStringList{"session", "import", write("junk.kvilt", "KVILT or so")};
+        QTest::newRow("events to nowhere") << QStringList{"events", "export", "/nowhere/e", "--profile", path("devices")};
         QTest::newRow("script that is not there") << QStringList{"replay", "--script", path("nowhere")};
     }
     void refusesBadInputWithOneSentence()

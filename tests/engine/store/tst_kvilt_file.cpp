@@ -232,6 +232,9 @@ private slots:
         QTest::newRow("no JSON") << QByteArray("{");
         QTest::newRow("a number") << QByteArray("7");
         QTest::newRow("no messages") << QByteArray("{}");
+        QTest::newRow("an empty list") << QByteArray("[]");
+        QTest::newRow("an empty list of messages") << QByteArray(R"({"messages":[]})");
+        QTest::newRow("a question without content") << QByteArray(R"([{"role":"user"}])");
         QTest::newRow("no role") << QByteArray(R"([{"content":"x"}])");
         QTest::newRow("unknown role") << QByteArray(R"([{"role":"robot","content":"x"}])");
         QTest::newRow("an image") << QByteArray(R"([{"role":"user","content":[{"type":"image_url"}]}])");

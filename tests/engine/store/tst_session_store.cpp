@@ -339,7 +339,7 @@ private slots:
         {
             SessionStore second({.file = folder.path("sessions.db"), .writable = false});
             QVERIFY(second.mode() == SessionStore::Mode::copyInMemory);
-            QVERIFY(firstNotice(second).find("Another Kvilt") != std::string::npos);
+            QVERIFY(second.takeNotices().empty()); // who did not get the lock has said so
             QCOMPARE(second.list()->size(), std::size_t(1));
             ask(second, newSession(second, "two"), "goes on", "in memory");
             QCOMPARE(second.list()->size(), std::size_t(2));
