@@ -166,6 +166,8 @@ void BlockMapModel::foldNode(const CacheEvent &event)
         return;
     if (event.kind == EventKind::store)
         group.cells[found->second].onDisk = true;
+    else if (event.kind == EventKind::evict && event.tier == api::Tier::disk) // the stored copy went, the block stays
+        group.cells[found->second].onDisk = false;
     else if (event.kind == EventKind::deadBranch || event.kind == EventKind::pin || event.kind == EventKind::unpin)
         change(group, found->second, event);
     settle(group, found->second);

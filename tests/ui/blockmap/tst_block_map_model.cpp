@@ -70,6 +70,7 @@ class BlockMapModelTest : public QObject {
     Q_OBJECT
 private slots:
     void foldsTheLifeOfABlock();
+    void whatTheDiskForgetsIsNoLongerShownThere();
     void countsAlwaysAddUpToCapacity();
     void gapAsksForOneSnapshot();
     void snapshotOlderThanKeptEventsIsLaidBelowThem();
@@ -130,6 +131,23 @@ void BlockMapModelTest::foldsTheLifeOfABlock()
     QCOMPARE(model.state(0, 2), BlockState::free);
     QCOMPARE(model.blockOf(0, NodeId{11}), std::optional<std::uint32_t>());
     QCOMPARE(model.cell(0, 2).uses, 0u);
+}
+
+void BlockMapModelTest::whatTheDiskForgetsIsNoLongerShownThere()
+{
+    BlockMapModel model;
+    model.apply(emptyPool(4), 0);
+    Script script;
+    script.add(EventKind::allocate, 2, 1);
+    script.add(EventKind::seal, 2, 1, 11);
+    script.add(EventKind::store, kNoBlock.value, 0, 11).tier = api::Tier::disk;
+    model.fold(script.take(), 0);
+    QVERIFY(model.cell(0, 2).onDisk);
+    script.add(EventKind::evict, kNoBlock.value, 0, 11).tier = api::Tier::disk; // quota, "drop KV", damage
+    model.fold(script.take(), 0);
+    QVERIFY(!model.cell(0, 2).onDisk);
+    QCOMPARE(model.state(0, 2), BlockState::inUse); // what is in memory stays
+    QCOMPARE(model.blockOf(0, NodeId{11}), std::optional<std::uint32_t>(2));
 }
 
 void BlockMapModelTest::countsAlwaysAddUpToCapacity()
