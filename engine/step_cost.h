@@ -10,30 +10,46 @@ namespace kvilt {
 
 // What tokens cost on this machine with this model, learnt from each step. Half of an old value goes with each new
 // one, so that a growing context or another program on the machine shows within a few steps.
+//
+// A step reads all weights whatever it computes, so a prompt step of one token costs what a decoding step does and says
+// nothing about a long prompt. Prompt steps therefore count by their tokens, and what reading the weights takes is
+// first taken off them where decoding has shown it.
 class StepCostMeter {
 public:
     void measured(std::uint32_t decoding, std::uint32_t promptTokens, double seconds)
     {
-        if (seconds <= 0)
+        if (seconds <= 0 || decoding + promptTokens == 0)
             return;
         if (promptTokens == 0)
-            blend(m_cost.decode, seconds / decoding, 0.5);
-        // A few tokens cost as much as reading the weights once: they say nothing of a chunk, and little until it is
-        // of some size.
-        else if (const double rest = seconds - m_cost.decode * decoding; rest > 0 && promptTokens >= kFewTokens)
-            blend(m_cost.prefill, rest / promptTokens, std::min(0.5, promptTokens / 128.0));
+            m_cost.decode = m_cost.decode > 0 ? 0.5 * (m_cost.decode + seconds / decoding) : seconds / decoding;
+        else if (const double rest = seconds - m_cost.decode * decoding; rest > 0)
+            addPrompt(promptTokens, rest, decoding == 0);
+        m_cost.prefill = prefill();
     }
     const sched::StepCost &cost() const { return m_cost; }
     double prefillRate() const { return m_cost.prefill > 0 ? 1 / m_cost.prefill : 0; }
     double decodeRate() const { return m_cost.decode > 0 ? 1 / m_cost.decode : 0; }
 
 private:
-    static constexpr std::uint32_t kFewTokens = 8;
-    static void blend(double &value, double fresh, double weight)
+    void addPrompt(std::uint32_t tokens, double seconds, bool readsWeights)
     {
-        value = value > 0 ? value + weight * (fresh - value) : fresh;
+        m_tokens = 0.5 * m_tokens + tokens;
+        m_seconds = 0.5 * m_seconds + seconds;
+        m_steps = 0.5 * m_steps + (readsWeights ? 1 : 0);
     }
+    double prefill() const
+    {
+        if (m_tokens == 0)
+            return 0;
+        const double plain = m_seconds / m_tokens;
+        if (m_cost.decode == 0 || m_tokens < m_steps + 1)
+            return plain;
+        // Computing hides some of the reading: never less than a quarter of what the steps took.
+        return std::max((m_seconds - m_steps * m_cost.decode) / (m_tokens - m_steps), plain / 4);
+    }
+
     sched::StepCost m_cost;
+    double m_tokens = 0, m_seconds = 0, m_steps = 0; // of recent prompt steps
 };
 
 } // namespace kvilt

@@ -434,6 +434,8 @@ void EngineWorker::setWakeup(std::function<void()> wakeup)
 {
     const std::lock_guard lock(m_impl->wakeupMutex);
     m_impl->wakeup = std::move(wakeup);
+    if (m_impl->wakeup)
+        m_impl->wakeup(); // what came before somebody listened rang for nobody
 }
 
 } // namespace kvilt::worker

@@ -161,7 +161,8 @@ public:
     // snapshot then. One reader thread.
     virtual std::size_t takeEvents(std::vector<CacheEvent> &out, std::size_t limit, std::uint64_t &lost) = 0;
 
-    // Called from the worker's thread when something waits, at most once until takeUpdates(). Must not block.
+    // Called from the worker's thread when something waits, at most once until takeUpdates(), and at once from here, as
+    // something may wait already. Must not block.
     virtual void setWakeup(std::function<void()> wakeup) = 0;
 };
 

@@ -239,6 +239,7 @@ Result<PromptBuilder::Rendered> PromptBuilder::render(std::span<const PromptMess
                                       .eosToken = spelling(m_tokenizer->eos()),
                                       .unknownToken = spelling(m_tokenizer->unknown()),
                                       .padToken = {},
+                                      .joinParts = true,
                                       .unixSeconds = options.unixSeconds};
     KVILT_TRY(out.prompt, m_template->render(shown, renderOptions));
     if (!continues)

@@ -75,6 +75,7 @@ std::string_view cause(api::EventReason reason)
     case api::EventReason::differentModel: return "they were computed by another model";
     case api::EventReason::differentTemplate: return "the chat template or its settings have changed";
     case api::EventReason::numerics: return "they were computed by other arithmetic (another device or version)";
+    case api::EventReason::contextDropped: return "the oldest turns were dropped because the context was full";
     case api::EventReason::partialBlock: return "the last block was not full, and only full blocks are shared";
     case api::EventReason::windowHole: return "a sliding window no longer holds what stood before them";
     case api::EventReason::cacheOff: return "the cache was off for this request";

@@ -49,6 +49,14 @@ std::string contentText(const nlohmann::ordered_json &content)
     return joined;
 }
 
+// The message's JSON with its text as content.
+std::string withTextContent(const ChatMessage &message)
+{
+    auto object = nlohmann::ordered_json::parse(message.json, nullptr, false);
+    object["content"] = message.content;
+    return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 // The message's JSON, saying what its `content` says.
 std::string withContent(const ChatMessage &message)
 {
@@ -57,8 +65,15 @@ std::string withContent(const ChatMessage &message)
     auto object = nlohmann::ordered_json::parse(message.json, nullptr, false);
     if (!object.is_object() || contentText(object.value("content", nlohmann::ordered_json())) == message.content)
         return message.json;
-    object["content"] = message.content;
-    return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    return withTextContent(message);
+}
+
+bool hasParts(const ChatMessage &message)
+{
+    if (message.json.empty() || !jinja::isJson(message.json))
+        return false;
+    const auto object = nlohmann::ordered_json::parse(message.json, nullptr, false);
+    return object.is_object() && object.value("content", nlohmann::ordered_json()).is_array();
 }
 
 // What a SourceId stands for.
@@ -245,10 +260,29 @@ try {
     return fail(ErrorCode::outOfMemory, "There is not enough memory to read the chat template.");
 }
 
+bool ChatTemplate::takesParts(const RenderLimits &limits) const
+{
+    static constexpr std::string_view kProbe = "a part of a message";
+    const ChatMessage probe{.role = "user", .content = std::string(kProbe),
+                            .json = R"({"role":"user","content":[{"type":"text","text":"a part of a message"}]})"};
+    try {
+        const std::string text = Render(*m_program, {}, limits, bytesOf({probe}, {}))({probe}, {}).text;
+        return text.find(kProbe) != std::string::npos && text.find("type") == std::string::npos;
+    } catch (const jinja::TemplateError &) {
+        return false;
+    }
+}
+
 Result<RenderedPrompt> ChatTemplate::render(const std::vector<ChatMessage> &messages, const RenderOptions &options,
                                             const RenderLimits &limits) const
 try {
-    return Render(*m_program, options, limits, bytesOf(messages, options))(messages, options);
+    if (!options.joinParts || !std::ranges::any_of(messages, hasParts) || takesParts(limits))
+        return Render(*m_program, options, limits, bytesOf(messages, options))(messages, options);
+    std::vector<ChatMessage> joined = messages;
+    for (ChatMessage &message : joined)
+        if (hasParts(message))
+            message.json = withTextContent(message);
+    return Render(*m_program, options, limits, bytesOf(joined, options))(joined, options);
 } catch (const jinja::TemplateError &error) {
     return refused(error);
 } catch (const std::bad_alloc &) {

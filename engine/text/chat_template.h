@@ -55,6 +55,7 @@ struct RenderOptions {
     std::string toolsJson;                                      // an array of tool definitions; empty: none
     std::vector<std::pair<std::string, std::string>> variables; // value: JSON where it parses as such, else a string
     std::string bosToken, eosToken, unknownToken, padToken;     // their spelling; part of the template text
+    bool joinParts = false;       // a content of parts reaches a template that knows only text as their text, joined
     std::int64_t unixSeconds = 0; // what strftime_now() sees: an injected clock, read as UTC
 };
 
@@ -86,6 +87,9 @@ public:
     const std::string &source() const { return m_source; }
 
 private:
+    // Whether it shows a content that is a list of text parts; most know only text.
+    bool takesParts(const RenderLimits &limits) const;
+
     ChatTemplate(std::string source, std::shared_ptr<const jinja::Program> program);
     std::string m_source;
     std::shared_ptr<const jinja::Program> m_program;

@@ -11,6 +11,7 @@
 #include <QTest>
 
 #include <algorithm>
+#include <semaphore>
 #include <set>
 
 using namespace kvilt;
@@ -98,6 +99,20 @@ private slots:
     {
         m_model = m_folder.filePath("tiny.gguf").toStdString();
         QVERIFY(test::writeTinyModel(m_model, {}));
+    }
+
+    // The worker may have listed the chats before the window listens.
+    void whoListensLateHearsWhatWaits()
+    {
+        WorkerOptions options;
+        options.paths = *store::profilePaths(newProfile().string());
+        EngineWorker worker(std::move(options));
+        std::counting_semaphore<> early(0), late(0);
+        worker.setWakeup([&] { early.release(); });
+        early.acquire(); // as it was set; nothing is taken
+        worker.setWakeup([&] { late.release(); });
+        QVERIFY(late.try_acquire());
+        worker.setWakeup({});
     }
 
     void answersAndKeepsBothMessages()

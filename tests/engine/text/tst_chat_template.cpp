@@ -373,6 +373,25 @@ private slots:
                  std::string("ab"));
     }
 
+    void partsReachATemplateForTextAsText()
+    {
+        const auto messages = *parseMessages(
+            R"([{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}])");
+        const auto render = [&](const char *source, bool join) {
+            const auto prompt = ChatTemplate::parse(source)->render(messages, {.joinParts = join});
+            return prompt ? QString::fromStdString(prompt->text) : QString("refused");
+        };
+        const char *adds = "{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}";
+        const char *prints = "{% for m in messages %}{{ m.content }}{% endfor %}";
+        const char *walks = "{% for m in messages %}{% for p in m.content %}{{ p.text }};{% endfor %}{% endfor %}";
+        QCOMPARE(render(adds, true), QString("<ab>"));
+        QCOMPARE(render(adds, false), QString("refused"));
+        QCOMPARE(render(prints, true), QString("ab"));
+        QVERIFY(render(prints, false).contains("type"));
+        QCOMPARE(render(walks, true), QString("a;b;"));
+        QCOMPARE(render(walks, false), QString("a;b;"));
+    }
+
     // Damaged templates end in text or a sentence, never in a crash: cut, doubled and swapped at seeded places.
     void survivesDamagedTemplates()
     {
