@@ -33,4 +33,10 @@ std::vector<std::string> usualModelFolders();
 // Bytes of memory that could be taken now without swapping (MemAvailable); 0 when unknown.
 std::uint64_t availableMemory();
 
+// Memory, kernels, and the rate at which all threads together read a large array, measured now (some 0.2 s on every
+// core): not while a reply is being written.
+api::update::MachineFacts probeMachine(int threads);
+// What a decode step has to read is the weights: at `readBytesPerSecond` that sets the pace. 0 when not known.
+double expectedDecodeRate(const api::ModelFacts &facts, double readBytesPerSecond);
+
 } // namespace kvilt::worker
