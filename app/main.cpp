@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/command_line.h"
 #include "app/gui/replay.h"
+#include "app/gui/replay_input.h"
 #include "app/settings/settings.h"
 #include "app/worker/engine_worker.h"
 #include "engine/support/version.h"
@@ -75,12 +76,16 @@ ui::WindowOptions windowOptions(const settings::AppSettings &app, const store::P
     return options;
 }
 
-// Only what the window changes; the engine's thread writes the model it loaded into the same file.
-void saveWindowOptions(const std::filesystem::path &file, const ui::WindowOptions &options)
+// Only what was changed in the window: what the command line set holds for once. The engine's thread writes the model
+// it loaded into the same file.
+void saveWindowOptions(const std::filesystem::path &file, const ui::WindowOptions &options, const ui::WindowOptions &atStart)
 {
     settings::AppSettings now = settings::loadSettings(file).settings;
     now.newSession = options.newSession;
-    now.theme = settings::Theme(int(options.theme));
+    if (options.theme != atStart.theme)
+        now.theme = settings::Theme(int(options.theme));
+    if (options.engineChosen)
+        now.engine = options.engine;
     now.reducedMotion = options.reducedMotion;
     if (auto saved = settings::saveSettings(file, now); !saved)
         std::fprintf(stderr, "kvilt: %s\n", saved.error().message.c_str());
@@ -88,7 +93,7 @@ void saveWindowOptions(const std::filesystem::path &file, const ui::WindowOption
 
 void takeScreenshot(ui::MainWindow &window, const QString &path)
 {
-    const bool written = window.grab().save(path);
+    const bool written = gui::grabWithPopups(window).save(path);
     if (!written)
         std::fprintf(stderr, "kvilt: the picture could not be written to %s\n", qPrintable(path));
     QCoreApplication::exit(written ? 0 : 1);
@@ -131,7 +136,8 @@ int runWindow(QApplication &application, const gui::CommandLine &line, const sto
             return fail(read.error().message, 2);
         steps = std::move(*read);
     }
-    worker::EngineWorker worker({paths, app});
+    const bool forAPicture = !line.screenshot.isEmpty();
+    worker::EngineWorker worker({paths, app, !forAPicture});
     ui::Theme theme;
     const ui::SystemThemeWatcher watcher(theme);
     const ui::WindowOptions options = windowOptions(app, paths, line);
@@ -142,7 +148,10 @@ int runWindow(QApplication &application, const gui::CommandLine &line, const sto
     ui::MainWindow window(workbench, options);
     window.resize(line.width, line.height);
     QObject::connect(&window, &ui::MainWindow::optionsChanged, &window,
-                     [&](const ui::WindowOptions &changed) { saveWindowOptions(paths.settings, changed); });
+                     [&](const ui::WindowOptions &changed) {
+                         if (!forAPicture)
+                             saveWindowOptions(paths.settings, changed, options);
+                     });
     QObject::connect(&window, &ui::MainWindow::firstFramePainted, &window, [&] {
         if (line.startupReport)
             std::fprintf(stderr, "kvilt: first frame painted after %.0f ms\n", msSinceStart());

@@ -134,8 +134,8 @@ void Engine::Impl::recordLookup(Sequence &s, const kv::Request &request, const k
     r.evictedFor = found.evictedFor;
     r.evictedBy = found.evictedBy;
     r.cachedTokensBegin = r.firstMissing;
-    constexpr std::size_t kShownNodes = 4; // enough text to recognise the place
-    for (std::size_t i = 0; i < std::min(kShownNodes, parting.cachedPath.size()); ++i) {
+    constexpr std::size_t kMostNodes = 8192; // what was computed again is counted over this much of the other path
+    for (std::size_t i = 0; i < std::min(kMostNodes, parting.cachedPath.size()); ++i) {
         const auto info = cache->describe(parting.cachedPath[i]);
         if (!info)
             break;

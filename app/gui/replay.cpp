@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/gui/replay.h"
 
+#include "app/gui/replay_input.h"
 #include "ui/chat/chat_view.h"
 #include "ui/chat/composer.h"
 #include "ui/widgets/chat_page.h"
+#include "ui/widgets/first_start.h"
 #include "ui/widgets/session_list.h"
 #include "ui/widgets/side_panel.h"
 
 #include <QFile>
+#include <QJsonArray>
 #include <QJsonDocument>
 
 namespace kvilt::gui {
@@ -110,12 +113,8 @@ void Replay::run(const QJsonObject &step)
             m_workbench.post(api::command::OpenSession{found->id});
             break;
         }
-    } else if (step.contains(u"system") || step.contains(u"max_tokens")) {
-        if (step.contains(u"system"))
-            m_settings.systemPrompt = step.value(u"system").toString().toStdString();
-        m_settings.sampling.maxTokens = step.value(u"max_tokens").toInt(m_settings.sampling.maxTokens);
-        m_settings.sampling.temperature = step.value(u"temperature").toDouble(m_settings.sampling.temperature);
-        m_workbench.post(api::command::SetSessionSettings{session, m_settings});
+    } else if (step.contains(u"system") || step.contains(u"max_tokens") || step.contains(u"temperature") || step.contains(u"seed")) {
+        runSettings(step);
     } else if (step.contains(u"regenerate")) {
         m_workbench.post(api::command::Regenerate{session, m_window.page().chat().lastReply()});
     } else if (step.contains(u"wait_characters")) {
@@ -126,6 +125,17 @@ void Replay::run(const QJsonObject &step)
     } else {
         runView(step);
     }
+}
+
+void Replay::runSettings(const QJsonObject &step)
+{
+    api::SamplingSettings &sampling = m_settings.sampling;
+    if (step.contains(u"system"))
+        m_settings.systemPrompt = step.value(u"system").toString().toStdString();
+    sampling.maxTokens = step.value(u"max_tokens").toInt(sampling.maxTokens);
+    sampling.temperature = step.value(u"temperature").toDouble(sampling.temperature);
+    sampling.seed = std::uint64_t(step.value(u"seed").toInteger(qint64(sampling.seed)));
+    m_workbench.post(api::command::SetSessionSettings{m_workbench.session(), m_settings});
 }
 
 void Replay::runView(const QJsonObject &step)
@@ -145,6 +155,21 @@ void Replay::runView(const QJsonObject &step)
         m_window.page().showModels(step.value(u"models").toBool());
     if (step.contains(u"settings"))
         m_window.page().openSettings();
+    if (step.contains(u"probe")) {
+        m_window.page().showModels(true);
+        m_window.page().firstStart().probe(step.value(u"probe").toString());
+    }
+    if (step.contains(u"attach"))
+        m_window.page().composer().attach(step.value(u"attach").toString());
+    if (step.contains(u"load"))
+        m_window.loadModel(step.value(u"load").toString());
+    if (step.contains(u"hover_message")) {
+        ui::ChatView &chat = m_window.page().chat();
+        const int index = chat.messageCount() + step.value(u"hover_message").toInt();
+        if (const auto at = chat.findWord(index, step.value(u"word").toString()))
+            runInput({{"hover", chat.accessibleName()}, {"at", QJsonArray{at->x(), at->y()}}}, m_window);
+    }
+    runInput(step, m_window);
     m_waitIdle = false;
 }
 

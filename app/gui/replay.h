@@ -20,7 +20,9 @@ namespace kvilt::gui {
 //   {"new":true}               a new chat          {"open":"title"}   an earlier one
 //   {"system":"text"}          this chat's system prompt      {"max_tokens":64}
 //   {"page":"map|plots|events|inspector"}   {"inspect":"last"}   {"theme":"dark"}
-//   {"regenerate":true}  {"models":true}  {"settings":true}
+//   {"regenerate":true}  {"models":true}  {"settings":true}  {"probe":"file.gguf"}  {"load":"file.gguf"}  {"attach":"file.txt"}
+//   {"press":"Ctrl+Up"}  {"write":"text"}  {"click":"name"}  {"hover":"name","at":[x,y]}   as app/gui/replay_input.h says
+//   {"hover_message":-1,"word":"blue"}   the pointer rests on a word of a message, counted from the last
 //   {"wait_ms":500}            or {"wait_characters":20}: until the running reply has so many characters
 // The model is waited for before the first step.
 class Replay : public QObject {
@@ -36,6 +38,7 @@ signals:
 private:
     void advance();
     void run(const QJsonObject &step);
+    void runSettings(const QJsonObject &step);
     void runView(const QJsonObject &step);
     bool ready() const;
 

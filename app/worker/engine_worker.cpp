@@ -6,6 +6,7 @@
 #include "app/worker/exports.h"
 #include "app/worker/mailbox.h"
 #include "app/worker/model_desk.h"
+#include "app/worker/policy_compare.h"
 #include "app/worker/session_desk.h"
 #include "app/worker/turn_desk.h"
 #include "engine/store/event_store.h"
@@ -88,6 +89,13 @@ struct EngineWorker::Impl {
     void tellSessions(const std::string &query, Result<std::vector<api::SessionSummary>> &listed);
     void tellNotices();
     void installEngine(std::unique_ptr<Engine> next);
+    void comparePolicies();
+    // What the engine runs with may come from the command line, for once: only what is named here is kept.
+    void remember(std::function<void(settings::AppSettings &)> change)
+    {
+        if (options.keepSettings)
+            models->saveSettings(std::move(change));
+    }
     void restoreOpenSession();
 
     WorkerOptions options;
@@ -109,6 +117,7 @@ struct EngineWorker::Impl {
     std::unique_ptr<TurnDesk> turns;
     std::unique_ptr<CacheDesk> cache;
     std::unique_ptr<ModelDesk> models;
+    std::uint64_t engineFirstEvent = 0; // of the journal, when the engine was made
     std::string lastQuery;
     bool listing = false, listAgain = false; // the list is being made, and something has changed since
 
@@ -225,12 +234,26 @@ void EngineWorker::Impl::installEngine(std::unique_ptr<Engine> next)
     }
     cache->setEngine(nullptr);
     engine = std::move(next);
+    engineFirstEvent = journal->nextNumber();
     turns->setEngine(engine.get());
     cache->setEngine(engine.get());
     if (engine) {
         cache->refresh(steadyNs(), true);
         restoreOpenSession();
     }
+}
+
+void EngineWorker::Impl::comparePolicies()
+{
+    if (!engine) {
+        send(api::update::PoliciesCompared{.problem = "No model is loaded: load one and chat, then compare."});
+        return;
+    }
+    const api::EngineSettings &now = engine->settings();
+    PolicyQuestion question{*journal, engineFirstEvent, std::uint32_t(now.blockSize), engine->counts().capacity, now.policy};
+    background->post([this, question = std::move(question)](const std::atomic<bool> &) {
+        send(worker::comparePolicies(question));
+    });
 }
 
 // What the open chat has on disk is read now, before anybody asks: its next turn then starts at once. Only what is
@@ -289,7 +312,7 @@ void EngineWorker::Impl::handleModel(api::Command &posted)
                 models->load(c, stores.kv.get(), journal.get(), [this](ModelDesk::Loaded loaded) {
                     if (loaded.engine) {
                         options.settings.lastModel = loaded.state.facts.path;
-                        models->saveSettings(options.settings);
+                        remember([path = loaded.state.facts.path](settings::AppSettings &s) { s.lastModel = path; });
                     }
                     const bool ready = loaded.engine != nullptr;
                     if (ready)
@@ -305,12 +328,13 @@ void EngineWorker::Impl::handleModel(api::Command &posted)
                 send(api::update::ModelState{});
             },
             [&](command::ProbeModel &c) { models->probe(c.path, options.settings.engine); },
-            [&](command::ScanModels &c) { models->scan(c.folders, options.settings.engine); },
+            [&](command::ScanModels &c) { models->scan(c.folders, options.settings.engine, !turns->anyRunning()); },
+            [&](command::ComparePolicies &) { comparePolicies(); },
             [&](command::SetQuota &c) {
                 options.settings.engine.diskQuota = c.bytes;
                 if (stores.kv)
                     stores.kv->setQuota(c.bytes);
-                models->saveSettings(options.settings);
+                remember([bytes = c.bytes](settings::AppSettings &s) { s.engine.diskQuota = bytes; });
             },
             [](auto &) {},
         },

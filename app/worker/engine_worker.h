@@ -15,6 +15,7 @@ namespace kvilt::worker {
 struct WorkerOptions {
     store::ProfilePaths paths;
     settings::AppSettings settings;
+    bool keepSettings = true; // false: a run for a picture or a test leaves the settings file alone
 };
 
 class EngineWorker final : public api::EnginePort {

@@ -92,29 +92,36 @@ void ModelDesk::load(const api::command::LoadModel &command, store::KvStore *kv,
 
 void ModelDesk::probe(const std::string &path, const api::EngineSettings &settings)
 {
-    m_background.post([out = m_out, path, settings](const std::atomic<bool> &) {
-        out(api::update::ModelProbed{probeModel(path, settings)});
+    m_background.post([out = m_out, machine = m_machine, path, settings](const std::atomic<bool> &) {
+        api::ModelFacts facts = probeModel(path, settings);
+        facts.decodeTokensPerSecond = expectedDecodeRate(facts, machine->readBytesPerSecond);
+        out(api::update::ModelProbed{std::move(facts)});
     });
 }
 
-void ModelDesk::scan(std::vector<std::string> folders, const api::EngineSettings &settings)
+void ModelDesk::scan(std::vector<std::string> folders, const api::EngineSettings &settings, bool mayMeasure)
 {
     if (folders.empty())
         folders = usualModelFolders();
     folders.push_back(m_paths.models.string());
-    m_background.post([out = m_out, folders = std::move(folders), settings](const std::atomic<bool> &cancel) {
+    m_background.post([out = m_out, machine = m_machine, folders = std::move(folders), settings,
+                       mayMeasure](const std::atomic<bool> &cancel) {
+        if (mayMeasure && machine->readBytesPerSecond == 0) {
+            *machine = probeMachine(settings.threads);
+            out(*machine);
+        }
         ScanResult found = scanModels(folders, settings, cancel);
+        for (api::ModelFacts &facts : found.models)
+            facts.decodeTokensPerSecond = expectedDecodeRate(facts, machine->readBytesPerSecond);
         out(api::update::ModelsFound{std::move(found.models), found.places});
     });
 }
 
-void ModelDesk::saveSettings(const settings::AppSettings &settings)
+void ModelDesk::saveSettings(std::function<void(settings::AppSettings &)> change)
 {
-    m_background.post([out = m_out, file = m_paths.settings, settings](const std::atomic<bool> &) {
-        // The window keeps its own choices (theme, settings of new chats) in the same file: they stay.
+    m_background.post([out = m_out, file = m_paths.settings, change = std::move(change)](const std::atomic<bool> &) {
         settings::AppSettings now = settings::loadSettings(file).settings;
-        now.engine = settings.engine;
-        now.lastModel = settings.lastModel;
+        change(now);
         if (auto saved = settings::saveSettings(file, now); !saved)
             out(api::update::Notice{api::update::Severity::warning, "storage", saved.error().message});
     });

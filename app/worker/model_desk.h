@@ -27,14 +27,18 @@ public:
               std::function<void(Loaded)> done);
     void forget() { ++*m_generation; }
     void probe(const std::string &path, const api::EngineSettings &settings);
-    void scan(std::vector<std::string> folders, const api::EngineSettings &settings);
-    void saveSettings(const settings::AppSettings &settings);
+    // `mayMeasure`: nothing runs that measuring this machine's memory would disturb.
+    void scan(std::vector<std::string> folders, const api::EngineSettings &settings, bool mayMeasure);
+    // Changes the settings file as it is now: others write their own choices into it.
+    void saveSettings(std::function<void(settings::AppSettings &)> change);
 
 private:
     store::ProfilePaths m_paths;
     Background &m_background;
     Outlet m_out;
     Post m_post;
+    // Background thread only; read rate 0: not measured yet.
+    std::shared_ptr<api::update::MachineFacts> m_machine = std::make_shared<api::update::MachineFacts>();
     std::shared_ptr<std::uint64_t> m_generation = std::make_shared<std::uint64_t>(0); // worker thread only
 };
 

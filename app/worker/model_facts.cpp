@@ -5,11 +5,16 @@
 #include "engine/model/model.h"
 #include "engine/model/model_description.h"
 #include "engine/support/memory.h"
+#include "engine/support/thread_pool.h"
+#include "kernels/api/probe.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <set>
+#include <thread>
+#include <variant>
 
 namespace kvilt::worker {
 
@@ -55,17 +60,61 @@ struct Scan {
     }
 };
 
-std::uint64_t longestContext(const api::ModelFacts &facts)
+constexpr std::uint64_t kLeastContext = 256; // tokens: below that a chat is none
+
+// Weights, repacked, and a tenth for everything else have to fit beside the KV.
+void fitIntoMemory(api::ModelFacts &facts)
 {
     const std::uint64_t memory = availableMemory();
-    // Weights, repacked, and a tenth for everything else have to fit beside the KV.
     const std::uint64_t weights = facts.fileBytes + facts.fileBytes / 10;
-    if (memory <= weights || facts.kvBytesPerToken == 0)
-        return 0;
-    return (memory - weights) / facts.kvBytesPerToken;
+    const std::uint64_t least = weights + kLeastContext * facts.kvBytesPerToken;
+    if (memory > 0 && memory < least)
+        facts.missingBytes = least - memory;
+    else if (facts.kvBytesPerToken > 0)
+        facts.longestContext = (memory - weights) / facts.kvBytesPerToken;
+}
+
+std::uint64_t fromMeminfo(std::string_view wanted)
+{
+    std::ifstream meminfo("/proc/meminfo");
+    std::string key, unit;
+    std::uint64_t kib = 0;
+    while (meminfo >> key >> kib) {
+        std::getline(meminfo, unit);
+        if (key == wanted)
+            return kib * 1024;
+    }
+    return 0;
 }
 
 } // namespace
+
+api::update::MachineFacts probeMachine(int threads)
+{
+    constexpr std::size_t kArray = std::size_t(192) << 20; // beyond the caches, as weights are
+    api::update::MachineFacts machine;
+    machine.memoryBytes = fromMeminfo("MemTotal:");
+    machine.freeBytes = availableMemory();
+    machine.threads = threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    const auto selected = kernels::selectKernelsFromEnvironment();
+    const auto *kernels = std::get_if<const kernels::KernelTable *>(&selected);
+    if (!kernels)
+        return machine;
+    machine.isa = (*kernels)->name;
+    if (machine.freeBytes < 4 * kArray)
+        return machine;
+    ThreadPool pool(machine.threads);
+    machine.readBytesPerSecond = kernels::probeReadBandwidth(
+        **kernels, kArray, pool.threads(), [&](int count, const std::function<void(int)> &task) {
+            pool.parallelFor(static_cast<std::uint32_t>(count), [&](std::uint32_t i, int) { task(static_cast<int>(i)); });
+        });
+    return machine;
+}
+
+double expectedDecodeRate(const api::ModelFacts &facts, double readBytesPerSecond)
+{
+    return facts.fileBytes == 0 ? 0 : api::kDecodeShareOfReadRate * readBytesPerSecond / static_cast<double>(facts.fileBytes);
+}
 
 api::ModelFacts factsOf(const model::Model &model, const api::EngineSettings &settings)
 {
@@ -83,7 +132,7 @@ api::ModelFacts factsOf(const model::Model &model, const api::EngineSettings &se
     facts.kvBytesPerToken =
         model::makeKvLayout(description, settings.kType, settings.vType, static_cast<std::uint32_t>(settings.blockSize))
             .bytesPerToken();
-    facts.longestContext = longestContext(facts);
+    fitIntoMemory(facts);
     facts.chatTemplate = model.file().has("tokenizer.chat_template");
     return facts;
 }

@@ -30,4 +30,10 @@ ScanResult scanModels(const std::vector<std::string> &folders, const api::Engine
 // Where programs of this kind keep models, as far as the folders exist.
 std::vector<std::string> usualModelFolders();
 
+// Memory, kernels, and the rate at which all threads together read a large array, measured now (some 0.2 s on every
+// core): not while a reply is being written.
+api::update::MachineFacts probeMachine(int threads);
+// What a decode step has to read is the weights: at `readBytesPerSecond` that sets the pace. 0 when not known.
+double expectedDecodeRate(const api::ModelFacts &facts, double readBytesPerSecond);
+
 } // namespace kvilt::worker

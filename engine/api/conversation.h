@@ -42,6 +42,7 @@ struct MissReport {
     std::string evictedBy;                 // policy's reason and the session that needed the room
     std::uint32_t deadBlocks = 0;          // blocks that the parting left behind
     std::uint32_t deadInMemory = 0, deadEvicted = 0, deadOnDisk = 0;
+    std::uint32_t repeatedTokens = 0;      // computed again although the cache held the same words after another beginning
     double lostSeconds = 0;                // computing what was missed although it had been computed before
     std::vector<NodeId> cachedPath;        // the nodes the cache held after the parting, in order
 };

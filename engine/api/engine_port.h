@@ -54,6 +54,8 @@ struct ExportSession { SessionId session; std::string path; ExportFormat format;
 struct ImportSession { std::string path; };
 struct ExportEvents { std::string path; std::string format; std::optional<SessionId> session; };
 struct SetQuota { std::uint64_t bytes; };
+// The blocks that were asked for since the model was loaded, played through every policy; answers update::PoliciesCompared.
+struct ComparePolicies {};
 } // namespace command
 
 using Command = std::variant<
@@ -64,7 +66,10 @@ using Command = std::variant<
     command::UndoDeleteMessage, command::PinMessage, command::Stop, command::PreviewPrompt, command::InspectTurn,
     command::DescribeBlock, command::TokenSpans, command::PinBlocks, command::DropKv, command::RequestSnapshot,
     command::RequestRibbon, command::ExportSession, command::ImportSession, command::ExportEvents,
-    command::SetQuota>;
+    command::SetQuota, command::ComparePolicies>;
+
+// A decode step reads the weights once; of the rate at which memory is read this much is reached (kvilt-cli bench).
+inline constexpr double kDecodeShareOfReadRate = 0.85;
 
 // What a model costs before it is loaded.
 struct ModelFacts {
@@ -78,6 +83,8 @@ struct ModelFacts {
     std::uint32_t layers = 0, vocabulary = 0;
     std::uint64_t kvBytesPerToken = 0;
     std::uint64_t longestContext = 0; // tokens that fit into the memory free now
+    std::uint64_t missingBytes = 0;   // of memory, when not one fits
+    double decodeTokensPerSecond = 0; // expected here, from the rate at which memory is read; 0: not known
     bool chatTemplate = false;
     bool usable = true;
     std::string problem;         // one sentence when not usable
@@ -96,6 +103,13 @@ struct ModelState {
 };
 struct ModelProbed { ModelFacts facts; };
 struct ModelsFound { std::vector<ModelFacts> models; int places = 0; };
+// Sent once, before the first answer to ScanModels.
+struct MachineFacts {
+    std::uint64_t memoryBytes = 0, freeBytes = 0;
+    double readBytesPerSecond = 0; // of a large array by all threads; 0: not measured
+    std::string isa;               // of the kernels that a model would run on
+    int threads = 0;
+};
 struct Sessions { std::string query; std::vector<SessionSummary> sessions; };
 struct SessionOpened { Conversation conversation; bool busy = false; };
 struct SessionClosed { SessionId session; };            // deleted
@@ -138,6 +152,21 @@ enum class Severity : std::uint8_t { info, warning, error };
 // A sentence for the place it concerns: "session:<id>", "model", "storage", "export".
 struct Notice { Severity severity = Severity::info; std::string place; std::string text; };
 struct Exported { std::string path; };
+struct PolicyOutcome {
+    std::string policy;            // lru, fifo, lfu, belady
+    std::uint64_t blocks = 0;      // size of the pool it was played with
+    double hitRatio = 0;           // of the full blocks of all prompts
+    std::uint64_t evictions = 0, regretted = 0;
+};
+struct PoliciesCompared {
+    std::uint64_t requests = 0;    // prompts since the model was loaded
+    std::uint64_t promptBlocks = 0;
+    std::uint64_t capacity = 0;    // of the pool as it is
+    std::string policy;            // as it is
+    double unlimitedHitRatio = 0;  // of a pool that never evicts
+    std::vector<PolicyOutcome> outcomes; // by size, largest first, then by policy
+    std::string problem;           // one sentence when nothing could be compared
+};
 } // namespace update
 
 using Update = std::variant<
@@ -145,7 +174,8 @@ using Update = std::variant<
     update::SessionClosed, update::MessageAdded, update::TextAppended, update::TextReturned, update::TurnProgress,
     update::TurnFinished,
     update::PromptPreview, update::TurnInspected, update::BlockDescribed, update::MessageSpans, update::Snapshot,
-    update::RibbonChanged, update::Counts, update::Notice, update::Exported>;
+    update::RibbonChanged, update::Counts, update::Notice, update::Exported, update::MachineFacts,
+    update::PoliciesCompared>;
 
 class EnginePort {
 public:

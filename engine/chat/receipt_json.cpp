@@ -56,7 +56,7 @@ json missToJson(const api::MissReport &m)
             {"evicted_at_ns", m.evictedAtNs}, {"evicted_by", m.evictedBy},
             {"dead_blocks", m.deadBlocks}, {"dead_in_memory", m.deadInMemory},
             {"dead_evicted", m.deadEvicted}, {"dead_on_disk", m.deadOnDisk},
-            {"lost_seconds", m.lostSeconds}, {"cached_path", path}};
+            {"repeated_tokens", m.repeatedTokens}, {"lost_seconds", m.lostSeconds}, {"cached_path", path}};
 }
 
 void readMiss(const json &from, api::MissReport &m)
@@ -77,6 +77,7 @@ void readMiss(const json &from, api::MissReport &m)
     read(from, "dead_in_memory", m.deadInMemory);
     read(from, "dead_evicted", m.deadEvicted);
     read(from, "dead_on_disk", m.deadOnDisk);
+    read(from, "repeated_tokens", m.repeatedTokens);
     read(from, "lost_seconds", m.lostSeconds);
     // A range that does not fit its text would be painted out of bounds.
     m.cachedEnd = std::min(m.cachedEnd, std::uint32_t(m.cachedText.size()));

@@ -5,6 +5,7 @@
 #include "engine/text/utf8.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace kvilt::chat {
 
@@ -57,6 +58,30 @@ void showBothTexts(const LookupRecord &lookup, std::span<const TokenId> prompt, 
     report.cachedEnd = held.end;
 }
 
+std::string_view bytesOf(std::span<const TokenId> tokens)
+{
+    return {reinterpret_cast<const char *>(tokens.data()), tokens.size_bytes()};
+}
+
+// How many tokens of `asked` stand in runs of at least kRun that `held` has as well, wherever. That is what a changed
+// beginning makes the engine compute a second time: the same words, after other ones.
+std::uint32_t repeatedTokens(std::span<const TokenId> asked, std::span<const TokenId> held)
+{
+    constexpr std::size_t kRun = 8; // shorter ones are the template's own, between any two messages
+    std::unordered_set<std::string_view> runs;
+    for (std::size_t i = 0; i + kRun <= held.size(); ++i)
+        runs.insert(bytesOf(held.subspan(i, kRun)));
+    std::uint32_t repeated = 0;
+    std::size_t counted = 0; // tokens before this one are counted
+    for (std::size_t i = 0; i + kRun <= asked.size(); ++i) {
+        if (!runs.contains(bytesOf(asked.subspan(i, kRun))))
+            continue;
+        repeated += std::uint32_t(i + kRun - std::max(i, counted));
+        counted = i + kRun;
+    }
+    return repeated;
+}
+
 std::string withCommas(std::uint32_t n)
 {
     std::string digits = std::to_string(n);
@@ -76,7 +101,7 @@ std::string_view cause(api::EventReason reason)
     case api::EventReason::differentTemplate: return "the chat template or its settings have changed";
     case api::EventReason::numerics: return "they were computed by other arithmetic (another device or version)";
     case api::EventReason::contextDropped: return "the oldest turns were dropped because the context was full";
-    case api::EventReason::partialBlock: return "the last block was not full, and only full blocks are shared";
+    case api::EventReason::partialBlock: return "it is new, or lay in a block that was not full, and only full blocks are shared";
     case api::EventReason::windowHole: return "a sliding window no longer holds what stood before them";
     case api::EventReason::cacheOff: return "the cache was off for this request";
     case api::EventReason::corruptPayload: return "the stored block failed its check and was dropped";
@@ -105,11 +130,14 @@ api::MissReport explainLookup(const LookupRecord &lookup, std::span<const TokenI
         if (lookup.evictedBy.value != 0)
             report.evictedBy += ", for session " + std::to_string(lookup.evictedBy.value);
     }
-    if (prefillTokensPerSecond > 0)
-        report.lostSeconds = double(lookup.wantedGhosts) * blockSize / prefillTokensPerSecond;
     const auto at = lookup.firstDifference;
-    if (at >= 0 && std::size_t(at) < prompt.size())
+    if (at >= 0 && std::size_t(at) < prompt.size()) {
         showBothTexts(lookup, prompt, std::size_t(at), tokenizer, report);
+        report.repeatedTokens = repeatedTokens(prompt.subspan(std::size_t(at)), lookup.cachedTokens);
+    }
+    const double again = double(lookup.wantedGhosts) * blockSize + report.repeatedTokens;
+    if (prefillTokensPerSecond > 0)
+        report.lostSeconds = again / prefillTokensPerSecond;
     return report;
 }
 
@@ -139,6 +167,10 @@ std::string describe(const api::MissReport &miss)
     std::string out = "Matched " + withCommas(miss.matchedTokens) + " of " + withCommas(miss.promptTokens) + " tokens";
     if (miss.matchedTokens >= miss.promptTokens)
         return out + ".";
+    if (miss.repeatedTokens > 0 && miss.reason == api::EventReason::neverStored)
+        return out + ". From token " + withCommas(std::uint32_t(miss.firstDifference)) +
+               " on the text is another one than the cache holds, and blocks are named by everything before them: so " +
+               withCommas(miss.repeatedTokens) + " tokens that had been computed after the old beginning were computed again.";
     out += "; the rest was computed because " + std::string(cause(miss.reason));
     if (!miss.evictedBy.empty())
         out += " (" + miss.evictedBy + ")";

@@ -29,6 +29,7 @@ namespace kvilt::ui {
 namespace {
 
 constexpr int kCardDelayMs = 120;
+constexpr std::uint32_t kRestCells = 512; // seen at rest at least
 
 QToolButton *menuButton(const QString &name, QWidget *parent)
 {
@@ -59,6 +60,7 @@ struct BlockMapPanel::Impl : QObject {
     EventListPanel *events = nullptr;
     BlockCard *card = nullptr;
     QTimer cardDelay;
+    std::uint32_t shown = 0;       // cells that the map's size was made for
     bool fittedWithEvents = false; // the list below takes its room with the first event
     std::optional<api::update::BlockDescribed> described;
 
@@ -71,6 +73,7 @@ struct BlockMapPanel::Impl : QObject {
     void connectAll();
     void reshape();
     void refresh();
+    std::uint32_t shownCells();
     void fitMap();
     void fitSoon();
     void setGroup(std::size_t group);
@@ -133,8 +136,8 @@ QLayout *BlockMapPanel::Impl::buildHeader()
     heading = new QLabel(&panel);
     heading->setProperty("tone", "secondary");
     heading->setFont(workbench.theme().font(TextSize::secondary));
-    row->addWidget(heading);
-    row->addStretch(1);
+    heading->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // in a narrow panel the menus keep their room
+    row->addWidget(heading, 1);
     colourBy = menuButton(tr("Colour by"), &panel);
     arrangeBy = menuButton(tr("Arrange by"), &panel);
     for (QToolButton *button : {colourBy, arrangeBy})
@@ -241,7 +244,10 @@ void BlockMapPanel::Impl::reshape()
 
 void BlockMapPanel::Impl::buildGroups()
 {
-    qDeleteAll(groups->findChildren<QToolButton *>());
+    for (QToolButton *button : groups->findChildren<QToolButton *>()) { // one of their menus may have led here
+        button->hide();
+        button->deleteLater();
+    }
     groups->setVisible(model().groupCount() > 1);
     if (model().groupCount() < 2)
         return;
@@ -273,8 +279,28 @@ void BlockMapPanel::Impl::setGroup(std::size_t group)
     fitSoon();
 }
 
+// A pool of which little is used would show as a haze of free cells: at rest the used part and some room are seen at a
+// size that can be read; the cells get smaller as the pool fills.
+std::uint32_t BlockMapPanel::Impl::shownCells()
+{
+    if (model().empty())
+        return kRestCells;
+    const auto states = model().states(view->group());
+    const auto last = std::find_if(states.rbegin(), states.rend(), [](std::uint8_t s) { return s != 0; });
+    const auto used = std::uint32_t(states.rend() - last);
+    std::uint32_t cells = kRestCells;
+    while (cells < used)
+        cells *= 2;
+    return std::min(cells, model().capacity(view->group()));
+}
+
 void BlockMapPanel::Impl::refresh()
 {
+    if (const std::uint32_t now = shownCells(); now != shown) {
+        shown = now;
+        view->setFitted(now);
+        fitSoon();
+    }
     view->refresh();
     legend->refresh(view->group());
 }
@@ -285,7 +311,7 @@ void BlockMapPanel::Impl::fitMap()
     const int width = panel.width() - 2 * metrics::kPanelMargin;
     if (width < 16)
         return;
-    const std::uint32_t blocks = model().empty() ? 512 : model().capacity(view->group());
+    const std::uint32_t blocks = shownCells();
     panel.layout()->activate();
     const int fixed = view->maximumHeight() < QWIDGETSIZE_MAX ? view->maximumHeight() : view->sizeHint().height();
     const int others = panel.layout()->sizeHint().height() - fixed;

@@ -84,6 +84,14 @@ void BlockMapView::setCellSize(int logicalPixels)
     emit viewChanged();
 }
 
+void BlockMapView::setFitted(std::uint32_t cells)
+{
+    if (cells == m_fitted)
+        return;
+    m_fitted = cells;
+    reset();
+}
+
 void BlockMapView::zoomBy(int steps, QPoint around)
 {
     const auto size = std::find(kCellSizes.begin(), kCellSizes.end(), m_geometry.cell());
@@ -97,6 +105,8 @@ void BlockMapView::zoomBy(int steps, QPoint around)
         const QRect rect = blockRect(*anchor);
         verticalScrollBar()->setValue(verticalScrollBar()->value() + rect.center().y() - around.y());
     }
+    if (m_hovered) // another cell lies under the pointer now
+        setHovered(blockAt(around));
     emit viewChanged();
 }
 
@@ -132,7 +142,7 @@ void BlockMapView::layOut()
         m_image.setDevicePixelRatio(dpr);
     }
     const std::uint32_t count = m_model.empty() ? 0 : m_model.capacity(m_group);
-    const int cell = m_wantedCell ? m_wantedCell : MapGeometry::fitting(count, size.width(), size.height(), dpr);
+    const int cell = m_wantedCell ? m_wantedCell : MapGeometry::fitting(std::min(count, m_fitted), size.width(), size.height(), dpr);
     m_geometry = MapGeometry(count, cell, size.width(), dpr);
     m_raster.setLook(m_theme.palette(), m_model.colourBy(), m_geometry.size(), dpr);
     const int content = int(std::ceil(m_geometry.height() / dpr));
@@ -218,12 +228,12 @@ void BlockMapView::paintEvent(QPaintEvent *event)
     QPainter painter(viewport());
     const QRect clip = event->rect();
     painter.setClipRect(clip);
+    if (m_model.empty())
+        return paintOutlines(painter);
     if (m_image.isNull()) {
         painter.fillRect(clip, m_theme.palette().window);
         return;
     }
-    if (m_model.empty())
-        return paintOutlines(painter);
     painter.drawImage(0, 0, m_image);
     if (m_geometry.cell() >= kTextFrom)
         paintTexts(painter, clip);
@@ -307,6 +317,8 @@ void BlockMapView::scrollContentsBy(int, int)
         return;
     m_raster.paintAll(m_image, scene());
     viewport()->update();
+    if (m_hovered)
+        setHovered(blockAt(viewport()->mapFromGlobal(QCursor::pos())));
     emit viewChanged();
 }
 

@@ -35,6 +35,8 @@ public:
     int cellSize() const { return m_geometry.cell(); }
     void setCellSize(int logicalPixels); // 0: as large as fits
     void zoomBy(int steps, QPoint around);
+    // At rest so many cells are to be seen without scrolling; the others lie below.
+    void setFitted(std::uint32_t cells);
 
     std::optional<std::uint32_t> selected() const { return m_selected; }
     void select(std::optional<std::uint32_t> block);
@@ -99,6 +101,7 @@ private:
     std::vector<std::uint32_t> m_order, m_positions; // empty when arranged by block
     std::uint64_t m_orderedVersion = 0;
     int m_wantedCell = 0;
+    std::uint32_t m_fitted = UINT32_MAX;
     bool m_all = true;
     std::optional<std::uint32_t> m_hovered, m_selected;
     std::vector<std::uint32_t> m_linked, m_marked;

@@ -75,6 +75,11 @@ void paintShape(QPainter &painter, const QRectF &r, BlockState state)
         painter.drawRect(QRectF(r.left() + w * 0.5, r.top(), w * 0.5, r.height()));
         break;
     case BlockState::deadBranch: // a slash
+        if (w >= kTextFrom) { // in its corner, where it leaves the token text alone
+            painter.setPen(QPen(QColor(255, 255, 255, 225), 1.5));
+            painter.drawLine(QPointF(r.right() - 11, r.bottom() - 11), QPointF(r.right() - 3, r.bottom() - 3));
+            break;
+        }
         painter.setPen(QPen(QColor(255, 255, 255, 225), std::max(1.0, w / 10)));
         painter.drawLine(QPointF(r.left() + w * 0.18, r.top() + w * 0.18),
                          QPointF(r.right() - w * 0.18, r.bottom() - w * 0.18));

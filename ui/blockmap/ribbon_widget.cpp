@@ -144,7 +144,9 @@ QString RibbonWidget::Impl::describe(int column) const
 void RibbonWidget::Impl::paintPart(QPainter &painter, const QRect &rect, RibbonState state) const
 {
     const Palette &p = workbench.theme().palette();
-    const QColor colour = ribbonColour(state);
+    // As in the map: a block that no running reply holds is only cached.
+    const bool idle = state == RibbonState::memory && !workbench.busy(ribbon().session);
+    const QColor colour = idle ? stateColour(api::BlockState::cached) : ribbonColour(state);
     switch (state) {
     case RibbonState::disk: // hatched
         painter.fillRect(rect, mix(p.surface, colour, 0.28));
@@ -190,6 +192,7 @@ RibbonWidget::RibbonWidget(Workbench &workbench, QWidget *parent)
     setAccessibleName(tr("Blocks of this chat"));
     setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     connect(&workbench, &Workbench::ribbonChanged, this, [this] { m_impl->relayout(); });
+    connect(&workbench, &Workbench::busyChanged, this, qOverload<>(&QWidget::update));
     connect(&workbench.theme(), &Theme::changed, this, [this] { m_impl->relayout(); });
     connect(&workbench.hover(), &HoverLink::targetChanged, this, [this](const HoverTarget &target, QObject *origin) {
         if (origin == this)

@@ -333,6 +333,20 @@ BlockLayout::Hit BlockLayout::hitTest(QPointF point) const
     return hit;
 }
 
+QPointF BlockLayout::pointOf(const QString &word) const
+{
+    for (const Piece &piece : m_pieces) {
+        const auto at = piece.layout->text().indexOf(word);
+        if (at < 0)
+            continue;
+        const int middle = int(at + word.size() / 2);
+        const QTextLine line = piece.layout->lineForTextPosition(middle);
+        if (line.isValid())
+            return piece.at + QPointF(line.cursorToX(middle) + 1, line.y() + line.height() / 2);
+    }
+    return {};
+}
+
 void BlockLayout::paintMarker(QPainter &painter, QPointF origin, const Theme &theme) const
 {
     const Palette &p = theme.palette();

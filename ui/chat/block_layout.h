@@ -61,6 +61,8 @@ public:
     };
     Hit hitTest(QPointF point) const;
 
+    QPointF pointOf(const QString &word) const; // null: not here
+
     int pieceCount() const { return int(m_pieces.size()); }
     int pieceLength(int piece) const;
     QString pieceText(int piece, int from, int to) const;

@@ -4,6 +4,7 @@
 #include "ui/chat/link_popover.h"
 #include "ui/chat/message_actions.h"
 #include "ui/chat/message_editor.h"
+#include "ui/chat/message_metrics.h"
 #include "ui/widgets/theme.h"
 
 #include <QPainter>
@@ -72,6 +73,16 @@ MessageId ChatView::lastReply() const
         if (message(i)->role == api::Role::assistant)
             return message(i)->id;
     return {};
+}
+
+std::optional<QPoint> ChatView::findWord(int index, const QString &word) const
+{
+    if (index < 0 || index >= messageCount())
+        return {};
+    const auto i = std::size_t(index);
+    const QPointF at = m_items[i]->pointOf(word, m_workbench.theme(), columnWidth());
+    const QPoint point = (at + QPointF(columnLeft(), m_tops[i] - m_scroll)).toPoint();
+    return at.isNull() || !viewport()->rect().contains(point) ? std::nullopt : std::optional(point);
 }
 
 void ChatView::truncate(std::size_t size)
@@ -204,11 +215,6 @@ qreal ChatView::columnLeft() const
     return std::floor((width() - columnWidth()) / 2); // of the whole view: a scroll bar that comes moves no text
 }
 
-qreal ChatView::gapAfter(std::size_t index) const
-{
-    return m_items[index]->fromUser() ? 24 : 20;
-}
-
 void ChatView::measureFrom(std::size_t index)
 {
     const Theme &theme = m_workbench.theme();
@@ -219,7 +225,7 @@ void ChatView::measureFrom(std::size_t index)
         m_heights[i] = m_items[i]->height(theme, width);
         if (m_editor && m_editor->isVisible() && m_editor->message() == m_items[i]->message().id)
             m_heights[i] = m_editor->wantedHeight();
-        m_tops[i + 1] = m_tops[i] + m_heights[i] + gapAfter(i);
+        m_tops[i + 1] = m_tops[i] + m_heights[i] + measure::kGapAfter;
     }
 }
 
@@ -272,10 +278,18 @@ void ChatView::layOutVisible()
         if (m_follow)
             setScroll(verticalScrollBar()->maximum());
     }
+    releaseFar();
+}
+
+// Only what had a layout can have one to give up: ten thousand messages are not asked at every frame.
+void ChatView::releaseFar()
+{
     const int first = itemAt(m_scroll - 3000), last = itemAt(m_scroll + viewport()->height() + 3000);
-    for (int i = 0; i < messageCount(); ++i)
+    for (int i = m_liveFirst; i <= std::min(m_liveLast, messageCount() - 1); ++i)
         if (i < first || i > last)
             m_items[std::size_t(i)]->release();
+    m_liveFirst = std::max(first, 0);
+    m_liveLast = last;
 }
 
 int ChatView::laidOutItems() const
@@ -375,6 +389,7 @@ void ChatView::paintEvent(QPaintEvent *event)
     painter.fillRect(event->rect(), theme.palette().surface);
     painter.setClipRect(event->rect());
     const qreal width = columnWidth();
+    const MessageId start = contextStart();
     for (int i = std::max(itemAt(m_scroll + event->rect().top()), 0); i < messageCount(); ++i) {
         const auto index = std::size_t(i);
         const qreal y = m_tops[index] - m_scroll;
@@ -393,7 +408,31 @@ void ChatView::paintEvent(QPaintEvent *event)
         state.visibleTop = event->rect().top() - y;
         state.visibleBottom = event->rect().bottom() - y;
         item.paint(painter, {columnLeft(), y}, theme, width, state);
+        if (i > 0 && item.message().id == start)
+            paintContextStart(painter, y);
     }
+}
+
+// Where the prompt begins now that the oldest turns were dropped; 0: at the first message.
+MessageId ChatView::contextStart() const
+{
+    for (int i = messageCount(); i-- > 0;)
+        if (message(i)->hasReceipt)
+            return message(i)->receipt.contextStart;
+    return {};
+}
+
+void ChatView::paintContextStart(QPainter &painter, qreal y) const
+{
+    const Theme &theme = m_workbench.theme();
+    const QString words = tr("What stands above is no longer in the prompt");
+    const QRectF gap(columnLeft(), y - measure::kGapAfter, columnWidth(), measure::kGapAfter);
+    painter.setFont(theme.font(TextSize::caption));
+    const qreal half = QFontMetricsF(painter.font()).horizontalAdvance(words) / 2 + 12;
+    painter.fillRect(QRectF(gap.left(), gap.center().y(), gap.width() / 2 - half, 1), theme.palette().border);
+    painter.fillRect(QRectF(gap.center().x() + half, gap.center().y(), gap.width() / 2 - half, 1), theme.palette().border);
+    painter.setPen(theme.palette().tertiary);
+    painter.drawText(gap, Qt::AlignCenter, words);
 }
 
 } // namespace kvilt::ui

@@ -40,11 +40,14 @@ public:
     void editLastOwnMessage();
     // The reply that Regenerate or Continue of the menu means; 0: none.
     MessageId lastReply() const;
+    // Where a word of a message stands on the viewport; none: not on the screen.
+    std::optional<QPoint> findWord(int index, const QString &word) const;
 
 signals:
     void receiptActivated(kvilt::TurnId turn);
     void messageDeleted(kvilt::MessageId message); // offer undo
     void emptyChanged(bool empty);
+    void editEnded(); // sent or not: what one types next belongs into the message box
 
 protected:
     bool viewportEvent(QEvent *event) override;
@@ -74,6 +77,7 @@ private:
     void finishTurn(const api::update::TurnFinished &finished);
     void setInspected(TurnId turn);
     int indexOf(MessageId id) const;
+    bool isLast(int index) const { return index + 1 == messageCount(); } // only the last reply can go on
     void truncate(std::size_t size);
     void markFirstReply();
     void itemChanged(int index);
@@ -81,15 +85,17 @@ private:
     // Geometry
     qreal columnWidth() const;
     qreal columnLeft() const;
-    qreal gapAfter(std::size_t index) const;
     void measureFrom(std::size_t index);
     void updateScrollRange();
     void layOutVisible();
+    void releaseFar();
     int itemAt(qreal contentY) const; // the item that covers it, or the nearest
     qreal contentY(qreal viewportY) const { return viewportY + m_scroll; }
     void setScroll(qreal value);
     void themeChanged();
     void placeOverlays();
+    MessageId contextStart() const;
+    void paintContextStart(QPainter &painter, qreal y) const;
 
     // Pointer
     MessageItem::Hit hitAt(QPointF viewportPoint, int &item) const;
@@ -113,6 +119,7 @@ private:
     std::vector<qreal> m_tops; // one more than items: the last is the end
     SessionId m_session;
     qreal m_scroll = 0;
+    int m_liveFirst = 0, m_liveLast = -1; // items that may hold layouts
     bool m_follow = true;
     bool m_settling = false; // a scroll bar change of our own
     int m_hovered = -1;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/chat/chat_view.h"
 
+#include "ui/chat/attachments.h"
 #include "ui/chat/link_popover.h"
 #include "ui/chat/message_actions.h"
 #include "ui/chat/message_editor.h"
+#include "ui/chat/message_metrics.h"
 #include "ui/widgets/theme.h"
 
 #include <QAccessible>
@@ -18,6 +20,34 @@
 #include <algorithm>
 
 namespace kvilt::ui {
+
+namespace {
+
+// Files stay as they are when a message is edited; only its words are shown in the editor.
+std::vector<Attachment> filesOf(const api::Message &message)
+{
+    std::vector<Attachment> files;
+    if (message.role != api::Role::user)
+        return files;
+    for (const Section &s : userSections(message.text))
+        if (s.file())
+            files.push_back({QString::fromStdString(message.text.substr(s.nameBegin, s.nameEnd - s.nameBegin)),
+                             message.text.substr(s.begin, s.end - s.begin)});
+    return files;
+}
+
+std::string wordsOf(const api::Message &message)
+{
+    if (filesOf(message).empty())
+        return message.text;
+    std::string words;
+    for (const Section &s : userSections(message.text))
+        if (!s.file())
+            words += (words.empty() ? "" : "\n\n") + message.text.substr(s.begin, s.end - s.begin);
+    return words;
+}
+
+} // namespace
 
 MessageItem::Hit ChatView::hitAt(QPointF point, int &item) const
 {
@@ -43,7 +73,7 @@ void ChatView::updateHover(QPointF point)
                       hit.branchForward;
     viewport()->setCursor(hand ? Qt::PointingHandCursor : hit.onText ? Qt::IBeamCursor : Qt::ArrowCursor);
     viewport()->setToolTip(hit.link.isEmpty() ? QString() : LinkPopover::shown(hit.link).toHtmlEscaped());
-    const bool inside = item >= 0 && contentY(point.y()) < m_tops[std::size_t(item)] + m_heights[std::size_t(item)] + 12;
+    const bool inside = item >= 0 && contentY(point.y()) < m_tops[std::size_t(item)] + m_heights[std::size_t(item)] + measure::kGapAfter;
     if (const int now = inside ? item : -1; now != m_hovered) {
         m_hovered = now;
         if (now >= 0)
@@ -282,7 +312,7 @@ void ChatView::contextMenuEvent(QContextMenuEvent *event)
     add(tr("Edit…"), "edit", !busy);
     if (reply) {
         add(tr("Regenerate"), "regenerate", !busy);
-        add(tr("Continue"), "continue", !busy);
+        add(tr("Continue"), "continue", !busy && isLast(index));
         add(tr("Why was this reused, and not more?"), "inspect", message(index)->hasReceipt);
     }
     add(message(index)->pinned ? tr("Unpin") : tr("Pin"), "pin", true);
@@ -353,10 +383,10 @@ void ChatView::showActions(int index)
         m_actions->hide();
         return;
     }
-    m_actions->showFor(item.message(), m_workbench.busy(m_session));
+    m_actions->showFor(item.message(), m_workbench.busy(m_session), isLast(index));
     const QRectF row = item.actionRow(m_workbench.theme(), columnWidth());
-    const qreal x = columnLeft() + std::max(row.right() - m_actions->width(), -columnLeft() + 4);
-    const qreal y = m_tops[std::size_t(index)] - m_scroll + row.top() + (row.height() - m_actions->height()) / 2;
+    const qreal x = columnLeft() + (item.fromUser() ? row.right() - m_actions->width() : row.left());
+    const qreal y = m_tops[std::size_t(index)] - m_scroll + row.top();
     m_actions->move(int(x), int(y));
 }
 
@@ -382,7 +412,7 @@ void ChatView::runAction(const QString &action, int index)
         beginEdit(index);
     else if (action == u"regenerate" && reply && idle)
         m_workbench.post(api::command::Regenerate{m_session, m->id});
-    else if (action == u"continue" && reply && idle)
+    else if (action == u"continue" && reply && idle && isLast(index))
         m_workbench.post(api::command::Continue{m_session, m->id});
     else if (action == u"pin")
         m_workbench.post(api::command::PinMessage{m_session, m->id, !m->pinned});
@@ -417,14 +447,17 @@ void ChatView::beginEdit(int index)
             updateScrollRange();
             layOutVisible();
             viewport()->update();
-            setFocus();
+            emit editEnded();
         };
         connect(m_editor, &MessageEditor::cancelled, this, close);
         connect(m_editor, &MessageEditor::accepted, this, [this, close](MessageId id, const QString &text) {
             close();
             const int at = indexOf(id);
-            if (at >= 0 && text.toStdString() != message(at)->text && !text.trimmed().isEmpty())
-                m_workbench.post(api::command::EditMessage{m_session, id, text.toStdString()});
+            if (at < 0 || text.trimmed().isEmpty())
+                return;
+            const std::string edited = withAttachments(text.toStdString(), filesOf(*message(at)));
+            if (edited != message(at)->text)
+                m_workbench.post(api::command::EditMessage{m_session, id, edited});
         });
         connect(m_editor, &MessageEditor::grew, this, [this] {
             measureFrom(0);
@@ -435,7 +468,7 @@ void ChatView::beginEdit(int index)
     }
     const api::Message &m = *message(index);
     m_actions->hide();
-    m_editor->begin(m.id, QString::fromStdString(m.text), m.role == api::Role::user);
+    m_editor->begin(m.id, QString::fromStdString(wordsOf(m)), m.role == api::Role::user);
     measureFrom(0);
     updateScrollRange();
     placeOverlays();

@@ -2,11 +2,14 @@
 #include "ui/chat/composer.h"
 
 #include "ui/blockmap/ribbon_widget.h"
+#include "ui/chat/attachment_bar.h"
 #include "ui/widgets/icons.h"
 #include "ui/widgets/theme.h"
 
+#include <QFileDialog>
 #include <QHBoxLayout>
 #include <QKeyEvent>
+#include <QMimeData>
 #include <QPlainTextEdit>
 #include <QStyle>
 #include <QTextBlock>
@@ -19,76 +22,47 @@ namespace kvilt::ui {
 
 namespace {
 constexpr int kButton = 32;
+constexpr qsizetype kLongestTyped = 8000; // characters
 constexpr int kPreviewDelayMs = 150; // after the last key, so that typing does not tokenise at every letter
+// What is pasted goes the composer's way, which knows what to do with a long text.
+class MessageEdit : public QPlainTextEdit {
+public:
+    MessageEdit(Composer &composer, QWidget *parent) : QPlainTextEdit(parent), m_composer(composer) {}
+
+protected:
+    void insertFromMimeData(const QMimeData *source) override
+    {
+        if (source->hasText())
+            m_composer.insert(source->text());
+    }
+
+private:
+    Composer &m_composer;
+};
+
 } // namespace
 
 Composer::Composer(Workbench &workbench, QWidget *parent) : QFrame(parent), m_workbench(workbench)
 {
     setProperty("role", "composer");
-    m_edit = new QPlainTextEdit(this);
-    m_edit->setAccessibleName(tr("Message"));
-    m_edit->setFrameShape(QFrame::NoFrame);
-    m_edit->setVerticalScrollBarPolicy(Qt::ScrollBarAsNeeded);
-    m_edit->setTabChangesFocus(true);
-    m_edit->document()->setDocumentMargin(0);
-    m_edit->installEventFilter(this);
-    m_button = new QToolButton(this);
-    m_button->setFixedSize(kButton, kButton);
-    m_button->setIconSize({metrics::kIcon, metrics::kIcon});
-    auto *top = new QHBoxLayout;
-    top->setContentsMargins(16, 12, 12, 10);
-    top->setSpacing(12);
-    top->addWidget(m_edit, 1);
-    top->addWidget(m_button, 0, Qt::AlignTop);
-
-    m_rule = new QFrame(this);
-    m_rule->setProperty("role", "rule");
-    m_rule->setFixedHeight(1);
-    auto *bottom = new QHBoxLayout;
-    bottom->setContentsMargins(16, 0, 16, 0);
-    m_ribbon = new RibbonWidget(workbench, this);
-    bottom->addWidget(m_ribbon, 1, Qt::AlignVCenter);
-    auto *strip = new QWidget(this);
-    strip->setFixedHeight(35);
-    strip->setLayout(bottom);
-
+    m_bar = new AttachmentBar(workbench.theme(), this);
+    auto *rule = new QFrame(this);
+    rule->setProperty("role", "rule");
+    rule->setFixedHeight(1);
     auto *column = new QVBoxLayout(this);
     column->setContentsMargins(1, 1, 1, 1);
     column->setSpacing(0);
-    column->addLayout(top);
-    column->addWidget(m_rule);
-    column->addWidget(strip);
-    setTabOrder(m_edit, m_button);
+    column->addWidget(m_bar);
+    column->addWidget(buildTop());
+    column->addWidget(rule);
+    column->addWidget(buildStrip());
+    setTabOrder(m_edit, m_attach);
+    setTabOrder(m_attach, m_button);
     setTabOrder(m_button, m_ribbon);
-
     m_previewTimer.setSingleShot(true);
     m_previewTimer.setInterval(kPreviewDelayMs);
     connect(&m_previewTimer, &QTimer::timeout, this, &Composer::askPreview);
-    connect(m_edit, &QPlainTextEdit::textChanged, this, &Composer::textChanged);
-    connect(m_button, &QToolButton::clicked, this,
-            [this] { m_workbench.busy(m_session) ? stop() : trySend(); });
-    connect(&workbench, &Workbench::currentSessionChanged, this, &Composer::sessionChanged);
-    connect(&workbench, &Workbench::busyChanged, this, [this](SessionId session, bool busy) {
-        if (session != m_session)
-            return;
-        if (!busy)
-            m_progress.reset();
-        refreshButton();
-        refreshPlaceholder();
-    });
-    connect(&workbench, &Workbench::turnProgressed, this, &Composer::followProgress);
-    connect(&workbench, &Workbench::promptPreviewed, this, &Composer::takePreview);
-    connect(&workbench, &Workbench::textReturned, this, [this](SessionId session, const QString &words) {
-        if (session == m_session)
-            setText(text().isEmpty() ? words : words + QLatin1Char('\n') + text());
-    });
-    connect(&workbench, &Workbench::modelChanged, this, [this] {
-        refreshButton();
-        refreshPlaceholder();
-        if (m_workbench.modelReady() && m_sendWhenReady)
-            trySend();
-    });
-    connect(&workbench.theme(), &Theme::changed, this, &Composer::recolour);
+    connectWorkbench();
     recolour();
     refreshButton();
     refreshPlaceholder();
@@ -96,13 +70,146 @@ Composer::Composer(Workbench &workbench, QWidget *parent) : QFrame(parent), m_wo
     fitHeight();
 }
 
+QWidget *Composer::buildTop()
+{
+    auto *top = new QWidget(this);
+    m_edit = new MessageEdit(*this, top);
+    m_edit->setAccessibleName(tr("Message"));
+    m_edit->setFrameShape(QFrame::NoFrame);
+    m_edit->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    m_edit->setVerticalScrollBarPolicy(Qt::ScrollBarAsNeeded);
+    m_edit->setTabChangesFocus(true);
+    m_edit->setAcceptDrops(false); // files and text that are dropped go the window's way
+    m_edit->document()->setDocumentMargin(0);
+    m_edit->installEventFilter(this);
+    m_attach = new QToolButton(top);
+    m_attach->setFixedSize(kButton, kButton);
+    m_attach->setIconSize({metrics::kIcon, metrics::kIcon});
+    m_attach->setAccessibleName(tr("Attach a text file"));
+    m_attach->setToolTip(tr("Attach a text file (Ctrl+Shift+A)"));
+    m_button = new QToolButton(top);
+    m_button->setFixedSize(kButton, kButton);
+    m_button->setIconSize({metrics::kIcon, metrics::kIcon});
+    auto *row = new QHBoxLayout(top);
+    row->setContentsMargins(16, 12, 12, 10);
+    row->setSpacing(4);
+    row->addWidget(m_edit, 1);
+    row->addWidget(m_attach, 0, Qt::AlignTop);
+    row->addWidget(m_button, 0, Qt::AlignTop);
+    connect(m_edit, &QPlainTextEdit::textChanged, this, &Composer::textChanged);
+    connect(m_attach, &QToolButton::clicked, this, &Composer::askForFile);
+    connect(m_button, &QToolButton::clicked, this, [this] { m_workbench.busy(m_session) ? stop() : trySend(); });
+    connect(m_bar, &AttachmentBar::removed, this, [this](int index) {
+        std::vector<Attachment> files = m_files;
+        files.erase(files.begin() + index);
+        setFiles(std::move(files));
+    });
+    return top;
+}
+
+QWidget *Composer::buildStrip()
+{
+    auto *strip = new QWidget(this);
+    strip->setFixedHeight(35);
+    auto *row = new QHBoxLayout(strip);
+    row->setContentsMargins(16, 0, 16, 0);
+    m_ribbon = new RibbonWidget(m_workbench, strip);
+    row->addWidget(m_ribbon, 1, Qt::AlignVCenter);
+    return strip;
+}
+
+void Composer::connectWorkbench()
+{
+    connect(&m_workbench, &Workbench::currentSessionChanged, this, &Composer::sessionChanged);
+    connect(&m_workbench, &Workbench::busyChanged, this, [this](SessionId session, bool busy) {
+        if (session != m_session)
+            return;
+        if (!busy)
+            m_progress.reset();
+        refreshButton();
+        refreshPlaceholder();
+    });
+    connect(&m_workbench, &Workbench::messageAdded, this, [this](const api::update::MessageAdded &added) {
+        if (added.session == m_session)
+            m_sent.reset();
+    });
+    connect(&m_workbench, &Workbench::textReturned, this, [this](SessionId session, const QString &words) {
+        if (session == m_session)
+            giveBack(words);
+    });
+    connect(&m_workbench, &Workbench::noticed, this, &Composer::takeBack);
+    connect(&m_workbench, &Workbench::turnProgressed, this, &Composer::followProgress);
+    connect(&m_workbench, &Workbench::promptPreviewed, this, &Composer::takePreview);
+    connect(&m_workbench, &Workbench::modelChanged, this, [this] {
+        refreshButton();
+        refreshPlaceholder();
+        if (m_workbench.modelReady() && m_sendWhenReady)
+            trySend();
+    });
+    connect(&m_workbench.theme(), &Theme::changed, this, &Composer::recolour);
+}
+
+void Composer::askForFile()
+{
+    const QString path = QFileDialog::getOpenFileName(this, tr("Attach a text file"));
+    if (!path.isEmpty())
+        attach(path);
+}
+
+void Composer::attach(const QString &path)
+{
+    auto file = readAttachment(path);
+    if (!file) {
+        emit refused(QString::fromStdString(file.error().message));
+        return;
+    }
+    std::vector<Attachment> files = m_files;
+    std::erase_if(files, [&](const Attachment &known) { return known.name == file->name; });
+    files.push_back(std::move(*file));
+    setFiles(std::move(files));
+    focusText();
+}
+
+void Composer::insert(const QString &text)
+{
+    if (!takeAsFile(text))
+        m_edit->insertPlainText(text);
+    focusText();
+}
+
+void Composer::setFiles(std::vector<Attachment> files)
+{
+    m_files = std::move(files);
+    m_bar->setFiles(m_files);
+    textChanged();
+}
+
+std::string Composer::draft() const
+{
+    return withAttachments(text().trimmed().toStdString(), m_files);
+}
+
 QString Composer::text() const
 {
     return m_edit->toPlainText();
 }
 
+// A text so long is a document: it stands above the box with its size, and the box stays quick (Qt's editor takes the
+// square of the length of a line).
+bool Composer::takeAsFile(const QString &text)
+{
+    if (text.size() <= kLongestTyped)
+        return false;
+    std::vector<Attachment> files = m_files;
+    files.push_back({tr("pasted text %1").arg(files.size() + 1), text.toStdString()});
+    setFiles(std::move(files));
+    return true;
+}
+
 void Composer::setText(const QString &text)
 {
+    if (takeAsFile(text))
+        return;
     m_edit->setPlainText(text);
     m_edit->moveCursor(QTextCursor::End);
 }
@@ -116,13 +223,15 @@ void Composer::sessionChanged(SessionId session)
 {
     if (session == m_session)
         return;
-    m_drafts[m_session] = text();
+    m_drafts[m_session] = {text(), m_files};
     m_session = session;
     m_preview.reset();
     m_progress.reset();
     m_sendWhenReady = false;
+    m_sent.reset();
     const auto draft = m_drafts.find(session);
-    setText(draft == m_drafts.end() ? QString() : draft->second);
+    setFiles(draft == m_drafts.end() ? std::vector<Attachment>() : draft->second.files);
+    setText(draft == m_drafts.end() ? QString() : draft->second.text);
     refreshButton();
     refreshPlaceholder();
     refreshCount();
@@ -133,7 +242,7 @@ void Composer::textChanged()
 {
     fitHeight();
     refreshButton();
-    if (text().isEmpty()) {
+    if (text().isEmpty() && m_files.empty()) {
         m_previewTimer.stop();
         m_preview.reset();
         m_sendWhenReady = false;
@@ -147,13 +256,13 @@ void Composer::textChanged()
 void Composer::askPreview()
 {
     if (m_session.value != 0 && m_workbench.modelReady())
-        m_workbench.post(api::command::PreviewPrompt{m_session, text().toStdString()});
+        m_workbench.post(api::command::PreviewPrompt{m_session, draft()});
 }
 
 void Composer::takePreview(const api::update::PromptPreview &preview)
 {
     // Without a draft only a chat that does not fit any more is news: its last message waits for a decision.
-    if (preview.session != m_session || (text().isEmpty() && !preview.overflows))
+    if (preview.session != m_session || (draft().empty() && !preview.overflows))
         return;
     m_preview = preview;
     refreshCount();
@@ -170,7 +279,7 @@ void Composer::followProgress(const api::update::TurnProgress &progress)
 
 void Composer::trySend()
 {
-    if (text().trimmed().isEmpty() || m_workbench.busy(m_session) || m_session.value == 0)
+    if (draft().empty() || m_workbench.busy(m_session) || m_session.value == 0)
         return;
     if (!m_workbench.modelReady()) {
         m_sendWhenReady = m_workbench.model().phase == api::update::ModelPhase::loading;
@@ -187,16 +296,44 @@ void Composer::trySend()
 
 void Composer::send(bool dropOldest)
 {
-    const QString words = text().trimmed();
+    const std::string words = draft();
     const bool waiting = m_preview && m_preview->overflows && dropOldest; // an unanswered message is sent again
-    if ((words.isEmpty() && !waiting) || m_workbench.busy(m_session) || m_session.value == 0)
+    if ((words.empty() && !waiting) || m_workbench.busy(m_session) || m_session.value == 0)
         return;
     m_sendWhenReady = false;
-    m_workbench.post(api::command::Send{m_session, words.toStdString(), dropOldest});
+    m_sent = Draft{text(), m_files};
+    m_workbench.post(api::command::Send{m_session, words, dropOldest});
     m_preview.reset();
+    m_files.clear();
+    m_bar->setFiles({});
     m_edit->clear();
     emit overflowChanged({});
     focusText();
+}
+
+// A message that could not be kept comes back into the box, unless something else is there by now.
+// What could not be stored comes before whatever was typed meanwhile.
+void Composer::giveBack(const QString &words)
+{
+    if (m_sent && text().isEmpty() && m_files.empty()) {
+        setFiles(m_sent->files);
+        setText(m_sent->text);
+    } else {
+        setText(text().isEmpty() ? words : words + QLatin1Char('\n') + text());
+    }
+    m_sent.reset();
+}
+
+void Composer::takeBack(const api::update::Notice &notice)
+{
+    const bool here = notice.place == "session:" + std::to_string(m_session.value);
+    if (!m_sent || !here || notice.severity != api::update::Severity::error)
+        return;
+    if (text().isEmpty() && m_files.empty()) {
+        setFiles(m_sent->files);
+        setText(m_sent->text);
+    }
+    m_sent.reset();
 }
 
 void Composer::stop()
@@ -209,7 +346,7 @@ void Composer::refreshButton()
 {
     const bool busy = m_workbench.busy(m_session);
     const Palette &p = m_workbench.theme().palette();
-    const bool canSend = !text().trimmed().isEmpty() && m_session.value != 0;
+    const bool canSend = (!text().trimmed().isEmpty() || !m_files.empty()) && m_session.value != 0;
     const char *role = busy ? "stop" : "send";
     if (m_button->property("role").toString() != QLatin1String(role)) {
         m_button->setProperty("role", role);
@@ -239,9 +376,13 @@ void Composer::refreshPlaceholder()
         words = m_sendWhenReady ? tr("Sent as soon as the model is ready") : tr("The model is loading; write already");
     else if (phase != ModelPhase::ready)
         words = tr("Choose a model to begin");
+    else if (!m_workbench.model().facts.chatTemplate)
+        words = tr("This model has no chat template, so it cannot answer here: choose another one");
     else if (m_workbench.busy(m_session) && m_progress && m_progress->phase != TurnPhase::decode &&
              m_progress->secondsLeft >= 0.5)
         words = tr("The answer will start in about %1 s. Esc stops.").arg(int(m_progress->secondsLeft + 0.5));
+    else if (m_workbench.busy(m_session) && m_progress && m_progress->phase == TurnPhase::prefill)
+        words = tr("Reading the prompt. Esc stops.");
     if (m_edit->placeholderText() != words)
         m_edit->setPlaceholderText(words);
 }
@@ -249,6 +390,7 @@ void Composer::refreshPlaceholder()
 void Composer::recolour()
 {
     m_edit->setFont(m_workbench.theme().font(TextSize::chat));
+    m_attach->setIcon(icon(QStringLiteral("attach"), m_workbench.theme().palette().secondary));
     refreshButton();
 }
 
@@ -274,6 +416,12 @@ bool Composer::eventFilter(QObject *object, QEvent *event)
         setProperty("focused", event->type() == QEvent::FocusIn ? "true" : "false");
         style()->unpolish(this);
         style()->polish(this);
+    }
+    // With nothing of its own to undo, the box leaves Ctrl+Z to what was deleted last.
+    if (event->type() == QEvent::ShortcutOverride && !m_edit->document()->isUndoAvailable() &&
+        static_cast<QKeyEvent *>(event)->matches(QKeySequence::Undo)) {
+        event->ignore();
+        return true;
     }
     if (event->type() == QEvent::KeyPress) {
         const auto *key = static_cast<QKeyEvent *>(event);

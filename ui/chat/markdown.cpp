@@ -19,11 +19,14 @@ std::string withDollarMath(std::string_view source)
     const auto replace = [&](std::string_view open, std::string_view close, std::string_view newOpen,
                              std::string_view newClose) {
         std::size_t at = 0;
+        std::size_t tick = 0; // the next backtick, looked for once: a search for each formula takes the square of the time
         while ((at = text.find(open, at)) != std::string::npos) {
             const std::size_t end = text.find(close, at + 2);
             if (end == std::string::npos)
                 return;
-            const bool crossesCode = text.find('`', at) < end;
+            if (tick < at)
+                tick = std::min(text.find('`', at), text.size());
+            const bool crossesCode = tick < end;
             if (!crossesCode) {
                 text.replace(at, 2, newOpen);
                 text.replace(end, 2, newClose);
@@ -341,7 +344,8 @@ void cutLong(std::vector<RichBlock> &blocks, std::string_view utf8, std::uint32_
 std::vector<RichBlock> parseMarkdown(std::string_view utf8, std::uint32_t offset)
 {
     // md4c counts in unsigned; far below that a message is no longer prose.
-    constexpr std::size_t kMostMarkdown = 1 << 20;
+    constexpr std::size_t kMostMarkdown = 1 << 17;
+    constexpr std::size_t kMostAutolinks = 1 << 14; // md4c's time for addresses without <> grows with their square
     if (utf8.size() > kMostMarkdown)
         return plainBlocks(utf8, offset);
     const std::string text = withDollarMath(utf8);
@@ -349,7 +353,7 @@ std::vector<RichBlock> parseMarkdown(std::string_view utf8, std::uint32_t offset
     static constexpr auto cast = [](void *data) { return static_cast<Builder *>(data); };
     MD_PARSER parser{};
     parser.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS |
-                   MD_FLAG_PERMISSIVEURLAUTOLINKS | MD_FLAG_NOINDENTEDCODEBLOCKS |
+                   (utf8.size() <= kMostAutolinks ? MD_FLAG_PERMISSIVEURLAUTOLINKS : 0u) | MD_FLAG_NOINDENTEDCODEBLOCKS |
                    (dollarsAreMath(text) ? MD_FLAG_LATEXMATHSPANS : 0u);
     parser.enter_block = [](MD_BLOCKTYPE t, void *d, void *u) { return cast(u)->enterBlock(t, d), 0; };
     parser.leave_block = [](MD_BLOCKTYPE t, void *, void *u) { return cast(u)->leaveBlock(t), 0; };

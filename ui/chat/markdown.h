@@ -20,6 +20,9 @@ struct Section {
     std::uint32_t end = 0; // without the thinking tags
     bool thinking = false;
     bool open = false;     // a thinking block whose end has not come yet
+    std::uint32_t nameBegin = 0, nameEnd = 0; // of an attached file in a user's message; else empty
+    bool file() const { return nameEnd > nameBegin; }
+    bool folds() const { return thinking || file(); }
     bool operator==(const Section &) const = default;
 };
 

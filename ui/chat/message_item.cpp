@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/chat/message_item.h"
 
+#include "ui/chat/attachments.h"
+#include "ui/chat/message_metrics.h"
 #include "ui/widgets/format.h"
 #include "ui/widgets/theme.h"
 
@@ -11,22 +13,15 @@
 
 namespace kvilt::ui {
 
-namespace {
-constexpr qreal kBoxPadX = 16;
-constexpr qreal kBoxPadY = 9;
-constexpr qreal kFoldHeight = 24;
-constexpr qreal kPrefillHeight = 64;
-constexpr qreal kReceiptGap = 6;
-constexpr qreal kReceiptHeight = 24;
-constexpr qreal kStateHeight = 24;
-} // namespace
-
 MessageItem::MessageItem(api::Message message) : m_message(std::move(message)) {}
 
 void MessageItem::update(api::Message message)
 {
     const bool grows = message.text.starts_with(m_message.text);
     const bool same = message.text == m_message.text;
+    // A chat that is opened again while it is being answered may be told with less than has been shown already.
+    if (message.state == api::MessageState::streaming && m_message.text.starts_with(message.text))
+        message.text = m_message.text;
     m_message = std::move(message);
     m_estimateWidth = -1;
     if (m_message.state != api::MessageState::streaming)
@@ -62,10 +57,7 @@ void MessageItem::parse()
 void MessageItem::parseTail(std::size_t fromSection)
 {
     std::vector<Section> sections;
-    if (fromUser())
-        sections.push_back({0, std::uint32_t(m_message.text.size())});
-    else
-        sections = sectionsOf(m_message.text);
+    sections = fromUser() ? userSections(m_message.text) : sectionsOf(m_message.text);
     while (fromSection > 0 && (fromSection > sections.size() || sections[fromSection - 1] != m_sections[fromSection - 1]))
         --fromSection;
     std::vector<Entry> old;
@@ -90,11 +82,11 @@ void MessageItem::appendSection(std::size_t section)
 {
     const Section &s = m_sections[section];
     const std::string_view text = std::string_view(m_message.text).substr(s.begin, s.end - s.begin);
-    if (s.thinking)
+    if (s.folds())
         m_entries.push_back({nullptr, int(section), true});
     std::vector<RichBlock> blocks = fromUser() ? plainBlocks(text, s.begin) : parseMarkdown(text, s.begin);
     for (RichBlock &block : blocks)
-        m_entries.push_back({std::make_unique<BlockLayout>(std::move(block)), int(section), s.thinking});
+        m_entries.push_back({std::make_unique<BlockLayout>(std::move(block)), int(section), s.folds()});
 }
 
 bool MessageItem::hidden(const Entry &entry) const
@@ -107,11 +99,12 @@ qreal MessageItem::gapBefore(std::size_t index) const
     if (index == 0)
         return 0;
     const Entry &entry = m_entries[index];
+    if (fromUser()) // files stand below the box of the words, and their content below them in a box of its own
+        return entry.layout ? (m_entries[index - 1].layout ? 0 : measure::kBoxPadY + 4)
+                            : measure::kFileGap + (m_entries[index - 1].layout ? measure::kBoxPadY : 0);
     if (!entry.layout)
         return 8;
     const RichBlock &block = entry.layout->block();
-    if (fromUser())
-        return 0;
     if (!m_entries[index - 1].layout)
         return 4;
     if (block.tight)
@@ -122,9 +115,14 @@ qreal MessageItem::gapBefore(std::size_t index) const
     return bothItems ? 6 : 12;
 }
 
+qreal MessageItem::foldHeight(const Entry &entry) const
+{
+    return m_sections[std::size_t(entry.section)].file() ? measure::kFileHeight : measure::kFoldHeight;
+}
+
 qreal MessageItem::bodyWidth(qreal width) const
 {
-    return fromUser() ? std::floor(width * 0.82) - 2 * kBoxPadX : width;
+    return fromUser() ? std::floor(width * 0.82) - 2 * measure::kBoxPadX : width;
 }
 
 // Before it was ever parsed: from the length of its text alone.
@@ -156,7 +154,7 @@ qreal MessageItem::bodyHeight(const Theme &theme, qreal width) const
     for (std::size_t i = 0; i < m_entries.size(); ++i) {
         if (hidden(m_entries[i]))
             continue;
-        y += gapBefore(i) + (m_entries[i].layout ? m_entries[i].layout->height(theme, bodyWidth(width)) : kFoldHeight);
+        y += gapBefore(i) + (m_entries[i].layout ? m_entries[i].layout->height(theme, bodyWidth(width)) : foldHeight(m_entries[i]));
     }
     return y;
 }
@@ -173,6 +171,8 @@ bool MessageItem::showsReceipt() const
 
 QString MessageItem::stateLine() const
 {
+    if (m_progress) // it goes on
+        return {};
     switch (m_message.state) {
     case api::MessageState::interrupted:
         return QStringLiteral("The program ended while this was written. Continue goes on from here.");
@@ -187,18 +187,40 @@ qreal MessageItem::tailHeight() const
 {
     qreal y = 0;
     if (showsPrefill())
-        y += kPrefillHeight;
+        y += measure::kPrefillHeight;
     if (!stateLine().isEmpty())
-        y += kStateHeight;
+        y += measure::kStateHeight;
     if (showsReceipt())
-        y += kReceiptGap + kReceiptHeight;
+        y += measure::kReceiptGap + measure::kReceiptHeight;
     return y;
 }
 
 qreal MessageItem::height(const Theme &theme, qreal width) const
 {
-    const qreal box = fromUser() ? 2 * kBoxPadY : 0;
+    // Below words the box needs its margin; a folded file is a box already.
+    const bool endsWithFile = m_parsed && !m_entries.empty() && fromUser() && m_sections.back().file() &&
+                              folded(int(m_sections.size()) - 1);
+    const qreal box = fromUser() ? (endsWithFile ? 1 : 2) * measure::kBoxPadY : 0;
     return bodyHeight(theme, width) + box + tailHeight();
+}
+
+qreal MessageItem::sectionHeight(int section, const Theme &theme, qreal width) const
+{
+    qreal sum = 0;
+    for (const Entry &entry : m_entries)
+        if (entry.section == section && entry.layout)
+            sum += entry.layout->height(theme, bodyWidth(width));
+    return sum;
+}
+
+qreal MessageItem::wordsHeight(const Theme &theme, qreal width) const
+{
+    if (!m_parsed)
+        return bodyHeight(theme, width);
+    qreal y = 0;
+    for (std::size_t i = 0; i < m_entries.size() && m_entries[i].layout; ++i)
+        y += gapBefore(i) + m_entries[i].layout->height(theme, bodyWidth(width));
+    return y;
 }
 
 bool MessageItem::layOut(const Theme &theme, qreal width, qreal top, qreal bottom)
@@ -207,18 +229,18 @@ bool MessageItem::layOut(const Theme &theme, qreal width, qreal top, qreal botto
     if (!m_parsed)
         parse();
     const qreal inner = bodyWidth(width);
-    qreal y = fromUser() ? kBoxPadY : 0;
+    qreal y = fromUser() ? measure::kBoxPadY : 0;
     for (std::size_t i = 0; i < m_entries.size(); ++i) {
         Entry &entry = m_entries[i];
         if (hidden(entry))
             continue;
         y += gapBefore(i);
-        const qreal h = entry.layout ? entry.layout->height(theme, inner) : kFoldHeight;
+        const qreal h = entry.layout ? entry.layout->height(theme, inner) : foldHeight(entry);
         if (entry.layout && y + h >= top && y <= bottom)
             entry.layout->layOut(theme, inner);
         else if (entry.layout && (y + h < top - 4000 || y > bottom + 4000))
             entry.layout->release();
-        y += entry.layout ? entry.layout->height(theme, inner) : kFoldHeight;
+        y += entry.layout ? entry.layout->height(theme, inner) : foldHeight(entry);
     }
     return std::abs(height(theme, width) - before) > 0.5;
 }
@@ -262,7 +284,28 @@ QString MessageItem::foldText(int section) const
            count(words, QStringLiteral("word"), QStringLiteral("words"));
 }
 
-// The box hugs short messages: as wide as the longest line, at most the body's width.
+QString MessageItem::fileName(int section) const
+{
+    const Section &s = m_sections[std::size_t(section)];
+    return QString::fromStdString(m_message.text.substr(s.nameBegin, s.nameEnd - s.nameBegin));
+}
+
+QString MessageItem::fileSize(int section) const
+{
+    const Section &s = m_sections[std::size_t(section)];
+    return bytes(s.end - s.begin);
+}
+
+QRectF MessageItem::fileRect(int section, qreal y, const Theme &theme, qreal width) const
+{
+    constexpr qreal kIconAndPads = 16 + 16 + 10 + 36 + 16; // icon, name, at least 36 px, size
+    const QFontMetricsF name(theme.font(TextSize::body)), size(theme.font(TextSize::secondary));
+    const qreal wanted = kIconAndPads + name.horizontalAdvance(fileName(section)) + size.horizontalAdvance(fileSize(section));
+    const qreal w = std::min(std::ceil(wanted), std::floor(width * 0.82));
+    return {width - w, y, w, measure::kFileHeight};
+}
+
+// The box hugs short messages: as wide as the longest line, at most the body's width. Files have boxes of their own.
 QRectF MessageItem::textBox(const Theme &theme, qreal width) const
 {
     if (!fromUser())
@@ -271,24 +314,22 @@ QRectF MessageItem::textBox(const Theme &theme, qreal width) const
         const QFontMetricsF metrics(theme.font(TextSize::chat));
         qreal widest = 8;
         for (const Entry &entry : m_entries) {
+            if (!entry.layout || entry.muted)
+                continue;
             const QString &text = entry.layout->block().content.text;
             widest = std::max(widest, text.size() > 400 ? 1e6 : metrics.horizontalAdvance(text) + 2);
         }
         m_naturalWidth = m_parsed ? widest : -1;
     }
     const qreal inner = m_naturalWidth < 0 ? bodyWidth(width) : std::min(bodyWidth(width), std::ceil(m_naturalWidth));
-    const qreal boxWidth = inner + 2 * kBoxPadX;
-    return {width - boxWidth, 0, boxWidth, bodyHeight(theme, width) + 2 * kBoxPadY};
+    const qreal boxWidth = inner + 2 * measure::kBoxPadX;
+    const qreal words = wordsHeight(theme, width);
+    return {width - boxWidth, 0, boxWidth, words > 0 ? words + 2 * measure::kBoxPadY : 0};
 }
 
 QRectF MessageItem::actionRow(const Theme &theme, qreal width) const
 {
-    if (fromUser()) {
-        const QRectF box = textBox(theme, width);
-        return {0, box.top() + 4, box.left() - 8, 32};
-    }
-    const qreal h = height(theme, width);
-    return showsReceipt() ? QRectF(0, h - kReceiptHeight - 4, width, 32) : QRectF(0, h, width, 32);
+    return {fromUser() ? 0.0 : -5.0, height(theme, width) + 1, fromUser() ? width : width + 5, measure::kActionsHeight};
 }
 
 QRectF MessageItem::branchRect(const Theme &theme, qreal width) const
@@ -296,24 +337,33 @@ QRectF MessageItem::branchRect(const Theme &theme, qreal width) const
     if (m_message.branchCount < 2)
         return {};
     const QRectF row = actionRow(theme, width);
-    return {row.right() - 64, row.top(), 64, row.height()};
+    return {fromUser() ? row.right() - measure::kBranchWidth : row.left(), row.top(), measure::kBranchWidth, row.height()};
+}
+
+// Words stand in the box, the content of a file across the body.
+qreal MessageItem::leftOf(const Entry &entry, const QRectF &box, qreal width) const
+{
+    if (!fromUser())
+        return 0;
+    return entry.muted ? width - bodyWidth(width) - measure::kBoxPadX : box.left() + measure::kBoxPadX;
 }
 
 MessageItem::Hit MessageItem::hitTest(QPointF point, const Theme &theme, qreal width) const
 {
     Hit hit;
     const QRectF box = textBox(theme, width);
-    const qreal bodyLeft = fromUser() ? box.left() + kBoxPadX : 0;
-    qreal y = fromUser() ? kBoxPadY : 0;
+    qreal y = fromUser() ? measure::kBoxPadY : 0;
     for (std::size_t i = 0; i < m_entries.size(); ++i) {
         const Entry &entry = m_entries[i];
         if (hidden(entry))
             continue;
         y += gapBefore(i);
-        const qreal h = entry.layout ? entry.layout->height(theme, bodyWidth(width)) : kFoldHeight;
+        const qreal bodyLeft = leftOf(entry, box, width);
+        const qreal h = entry.layout ? entry.layout->height(theme, bodyWidth(width)) : foldHeight(entry);
         const bool inside = point.y() >= y && point.y() < y + h;
         if (!entry.layout) {
-            if (inside && point.x() < 260)
+            const bool file = m_sections[std::size_t(entry.section)].file();
+            if (inside && (file ? fileRect(entry.section, y, theme, width).contains(point) : point.x() < 260))
                 hit.fold = entry.section;
         } else if (entry.layout->laidOut() && (point.y() >= y || !hit.place)) {
             const BlockLayout::Hit inner = entry.layout->hitTest(point - QPointF(bodyLeft, y));
@@ -331,7 +381,7 @@ MessageItem::Hit MessageItem::hitTest(QPointF point, const Theme &theme, qreal w
         hit.branchForward = !hit.branchBack;
     } else if (showsReceipt()) {
         const qreal h = height(theme, width);
-        hit.receipt = point.y() >= h - kReceiptHeight && point.y() < h && point.x() >= -12 && point.x() < width + 12;
+        hit.receipt = point.y() >= h - measure::kReceiptHeight && point.y() < h && point.x() >= -12 && point.x() < width + 12;
     }
     return hit;
 }
@@ -340,6 +390,22 @@ QString MessageItem::codeOf(int block) const
 {
     const auto index = std::size_t(block);
     return index < m_entries.size() && m_entries[index].layout ? m_entries[index].layout->block().content.text : QString();
+}
+
+QPointF MessageItem::pointOf(const QString &word, const Theme &theme, qreal width) const
+{
+    const QRectF box = textBox(theme, width);
+    qreal y = fromUser() ? measure::kBoxPadY : 0;
+    for (std::size_t i = 0; i < m_entries.size(); ++i) {
+        const Entry &entry = m_entries[i];
+        if (hidden(entry))
+            continue;
+        y += gapBefore(i);
+        if (const QPointF at = entry.layout ? entry.layout->pointOf(word) : QPointF(); !at.isNull())
+            return at + QPointF(leftOf(entry, box, width), y);
+        y += entry.layout ? entry.layout->height(theme, bodyWidth(width)) : foldHeight(entry);
+    }
+    return {};
 }
 
 TextPlace MessageItem::endPlace() const

@@ -71,8 +71,10 @@ public:
     QString codeOf(int block) const;
     QString textBetween(const TextPlace &from, const TextPlace &to) const;
     TextPlace endPlace() const;
+    // The middle of the first place where `word` stands; null: not laid out or not there.
+    QPointF pointOf(const QString &word, const Theme &theme, qreal width) const;
     std::int64_t byteAt(const TextPlace &place) const;
-    // Where the row of actions goes: under the text, left for replies, right for the user's words.
+    // Where the row of actions goes: in the gap below, left for replies, right for the user's words.
     QRectF actionRow(const Theme &theme, qreal width) const;
     QRectF textBox(const Theme &theme, qreal width) const;
     // Everything a screen reader should say of it.
@@ -80,7 +82,7 @@ public:
 
 private:
     struct Entry {
-        std::unique_ptr<BlockLayout> layout; // null: the fold line of a thinking section
+        std::unique_ptr<BlockLayout> layout; // null: what a thinking section or an attached file folds into
         int section = 0;
         bool muted = false;
     };
@@ -90,6 +92,7 @@ private:
     bool folded(int section) const { return !m_unfolded.contains(section); }
     bool hidden(const Entry &entry) const;
     qreal gapBefore(std::size_t index) const;
+    qreal foldHeight(const Entry &entry) const;
     qreal bodyWidth(qreal width) const;
     qreal bodyHeight(const Theme &theme, qreal width) const;
     qreal tailHeight() const;
@@ -97,12 +100,19 @@ private:
     bool showsReceipt() const;
     QString stateLine() const;
     QString foldText(int section) const;
+    QString fileName(int section) const;
+    QString fileSize(int section) const;
+    QRectF fileRect(int section, qreal y, const Theme &theme, qreal width) const;
+    qreal sectionHeight(int section, const Theme &theme, qreal width) const;
+    qreal wordsHeight(const Theme &theme, qreal width) const; // of a user's words, without files
     qreal estimate(qreal width) const;
     void paintTail(QPainter &painter, QPointF origin, const Theme &theme, qreal width, const PaintState &state);
     void paintPrefill(QPainter &painter, QPointF origin, const Theme &theme, qreal width);
     void paintReceipt(QPainter &painter, QPointF origin, const Theme &theme, qreal width, const PaintState &state);
     void paintFold(QPainter &painter, QPointF origin, const Theme &theme, int section) const;
+    void paintFile(QPainter &painter, const QRectF &rect, const Theme &theme, int section) const;
     void paintBranch(QPainter &painter, const QRectF &rect, const Theme &theme) const;
+    qreal leftOf(const Entry &entry, const QRectF &box, qreal width) const;
     QRectF branchRect(const Theme &theme, qreal width) const;
 
     api::Message m_message;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/chat/message_item.h"
+#include "ui/chat/message_metrics.h"
 #include "ui/widgets/icons.h"
 #include "ui/widgets/theme.h"
 
@@ -10,13 +11,6 @@
 namespace kvilt::ui {
 
 namespace {
-
-constexpr qreal kBoxPadX = 16;
-constexpr qreal kBoxPadY = 9;
-constexpr qreal kFoldHeight = 24;
-constexpr qreal kStateHeight = 24;
-constexpr qreal kReceiptGap = 6;
-constexpr qreal kReceiptHeight = 24;
 
 QColor toneColour(Tone tone, const Palette &p)
 {
@@ -38,6 +32,15 @@ qreal widthOf(const std::vector<ReceiptPart> &parts, const Theme &theme)
     return sum;
 }
 
+void paintBox(QPainter &painter, const QRectF &rect, const QColor &fill, int radius)
+{
+    painter.setRenderHint(QPainter::Antialiasing, true);
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(fill);
+    painter.drawRoundedRect(rect, radius, radius);
+    painter.setRenderHint(QPainter::Antialiasing, false);
+}
+
 // A small square in a block's colour with the mark of its state, as in the map.
 void paintSwatch(QPainter &painter, QRectF rect, api::BlockState state)
 {
@@ -57,24 +60,27 @@ void MessageItem::paint(QPainter &painter, QPointF origin, const Theme &theme, q
     const QRectF box = textBox(theme, width);
     if (state.current)
         painter.fillRect(QRectF(origin.x() - 14, origin.y(), 2, height(theme, width)), p.accent);
-    if (fromUser()) {
-        painter.setRenderHint(QPainter::Antialiasing, true);
-        painter.setPen(Qt::NoPen);
-        painter.setBrush(p.tint);
-        painter.drawRoundedRect(box.translated(origin), metrics::kMessageRadius, metrics::kMessageRadius);
-        painter.setRenderHint(QPainter::Antialiasing, false);
-    }
-    const qreal left = fromUser() ? box.left() + kBoxPadX : 0;
-    qreal y = fromUser() ? kBoxPadY : 0;
+    if (fromUser() && !box.isEmpty())
+        paintBox(painter, box.translated(origin), p.tint, metrics::kMessageRadius);
+    qreal y = fromUser() ? measure::kBoxPadY : 0;
     for (std::size_t i = 0; i < m_entries.size(); ++i) {
         const Entry &entry = m_entries[i];
         if (hidden(entry))
             continue;
         y += gapBefore(i);
         if (!entry.layout) {
-            paintFold(painter, origin + QPointF(0, y), theme, entry.section);
-            y += kFoldHeight;
+            if (m_sections[std::size_t(entry.section)].file())
+                paintFile(painter, fileRect(entry.section, y, theme, width).translated(origin), theme, entry.section);
+            else
+                paintFold(painter, origin + QPointF(0, y), theme, entry.section);
+            y += foldHeight(entry);
             continue;
+        }
+        const qreal left = leftOf(entry, box, width);
+        if (fromUser() && entry.muted && !m_entries[i - 1].layout) {
+            const qreal content = sectionHeight(entry.section, theme, width);
+            paintBox(painter, QRectF(left - measure::kBoxPadX, y - measure::kBoxPadY, width - left + measure::kBoxPadX,
+                                     content + 2 * measure::kBoxPadY).translated(origin), p.tint, metrics::kMessageRadius);
         }
         const qreal h = entry.layout->height(theme, bodyWidth(width));
         if (entry.layout->laidOut() && y + h >= state.visibleTop && y <= state.visibleBottom) {
@@ -98,7 +104,7 @@ void MessageItem::paint(QPainter &painter, QPointF origin, const Theme &theme, q
 
 void MessageItem::paintTail(QPainter &painter, QPointF origin, const Theme &theme, qreal width, const PaintState &state)
 {
-    qreal y = origin.y() + bodyHeight(theme, width) + (fromUser() ? 2 * kBoxPadY : 0);
+    qreal y = origin.y() + height(theme, width) - tailHeight();
     if (showsPrefill()) {
         paintPrefill(painter, {origin.x(), y}, theme, width);
         return;
@@ -107,11 +113,11 @@ void MessageItem::paintTail(QPainter &painter, QPointF origin, const Theme &them
         const bool bad = m_message.state == api::MessageState::failed;
         painter.setFont(theme.font(TextSize::secondary));
         painter.setPen(bad ? theme.palette().lost : theme.palette().tertiary);
-        painter.drawText(QRectF(origin.x(), y, width, kStateHeight), Qt::AlignVCenter, line);
-        y += kStateHeight;
+        painter.drawText(QRectF(origin.x(), y, width, measure::kStateHeight), Qt::AlignVCenter, line);
+        y += measure::kStateHeight;
     }
     if (showsReceipt())
-        paintReceipt(painter, {origin.x(), y + kReceiptGap}, theme, width, state);
+        paintReceipt(painter, {origin.x(), y + measure::kReceiptGap}, theme, width, state);
     if (const QRectF branch = branchRect(theme, width); !branch.isEmpty())
         paintBranch(painter, branch.translated(origin), theme);
 }
@@ -121,17 +127,35 @@ void MessageItem::paintFold(QPainter &painter, QPointF origin, const Theme &them
     const Palette &p = theme.palette();
     const qreal ratio = painter.device()->devicePixelRatioF();
     const QString arrow = folded(section) ? QStringLiteral("chevron-right") : QStringLiteral("chevron-down");
-    painter.drawPixmap(origin + QPointF(-1, (kFoldHeight - 14) / 2), iconPixmap(arrow, p.tertiary, 14, ratio));
+    painter.drawPixmap(origin + QPointF(-1, (measure::kFoldHeight - 14) / 2), iconPixmap(arrow, p.tertiary, 14, ratio));
     painter.setFont(theme.font(TextSize::secondary));
     painter.setPen(p.secondary);
-    painter.drawText(QRectF(origin.x() + 20, origin.y(), 400, kFoldHeight), Qt::AlignVCenter, foldText(section));
+    painter.drawText(QRectF(origin.x() + 20, origin.y(), 400, measure::kFoldHeight), Qt::AlignVCenter, foldText(section));
+}
+
+void MessageItem::paintFile(QPainter &painter, const QRectF &rect, const Theme &theme, int section) const
+{
+    const Palette &p = theme.palette();
+    const qreal ratio = painter.device()->devicePixelRatioF();
+    paintBox(painter, rect, p.tint, metrics::kMessageRadius);
+    painter.drawPixmap(QPointF(rect.left() + 16, rect.center().y() - 8),
+                       iconPixmap(QStringLiteral("file"), p.secondary, metrics::kIcon, ratio));
+    const QString size = fileSize(section);
+    painter.setFont(theme.font(TextSize::secondary));
+    painter.setPen(p.secondary);
+    painter.drawText(rect.adjusted(0, 0, -16, 0), Qt::AlignRight | Qt::AlignVCenter, size);
+    const qreal room = rect.width() - 42 - 16 - 24 - QFontMetricsF(painter.font()).horizontalAdvance(size);
+    painter.setFont(theme.font(TextSize::body));
+    painter.setPen(p.text);
+    painter.drawText(rect.adjusted(42, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter,
+                     QFontMetricsF(painter.font()).elidedText(fileName(section), Qt::ElideMiddle, room));
 }
 
 void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &theme, qreal width,
                                const PaintState &state)
 {
     const Palette &p = theme.palette();
-    const QRectF row(origin.x() - 12, origin.y(), width + 24, kReceiptHeight);
+    const QRectF row(origin.x() - 12, origin.y(), width + 24, measure::kReceiptHeight);
     if (state.inspected || state.receiptHovered) {
         painter.setRenderHint(QPainter::Antialiasing, true);
         painter.setPen(Qt::NoPen);
@@ -139,11 +163,12 @@ void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &t
         painter.drawRoundedRect(row, metrics::kFieldRadius, metrics::kFieldRadius);
         painter.setRenderHint(QPainter::Antialiasing, false);
     }
-    auto parts = m_message.hasReceipt ? receiptParts(m_message.receipt, m_firstReply) : writingParts(*m_progress);
-    const qreal room = width - 22 - (m_message.branchCount > 1 ? 72 : 0);
+    // A reply that is continued has the receipt of its first part still.
+    auto parts = m_progress ? writingParts(*m_progress) : receiptParts(m_message.receipt, m_firstReply);
+    const qreal room = width - 22;
     while (parts.size() > 2 && widthOf(parts, theme) > room)
         parts.erase(parts.end() - 2); // the first and the last say most
-    painter.drawPixmap(QPointF(origin.x(), origin.y() + (kReceiptHeight - 15) / 2),
+    painter.drawPixmap(QPointF(origin.x(), origin.y() + (measure::kReceiptHeight - 15) / 2),
                        iconPixmap(QStringLiteral("receipt"), p.tertiary, 15, painter.device()->devicePixelRatioF()));
     qreal x = origin.x() + 22;
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -152,12 +177,12 @@ void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &t
         const QFontMetricsF metrics(painter.font());
         if (i > 0) {
             painter.setPen(p.tertiary);
-            painter.drawText(QRectF(x, origin.y(), 20, kReceiptHeight), Qt::AlignCenter, QStringLiteral("·"));
+            painter.drawText(QRectF(x, origin.y(), 20, measure::kReceiptHeight), Qt::AlignCenter, QStringLiteral("·"));
             x += 20;
         }
         const qreal w = metrics.horizontalAdvance(parts[i].text);
         painter.setPen(toneColour(parts[i].tone, p));
-        painter.drawText(QRectF(x, origin.y(), w + 4, kReceiptHeight), Qt::AlignVCenter, parts[i].text);
+        painter.drawText(QRectF(x, origin.y(), w + 4, measure::kReceiptHeight), Qt::AlignVCenter, parts[i].text);
         x += w;
     }
 }
@@ -214,8 +239,8 @@ void MessageItem::paintBranch(QPainter &painter, const QRectF &rect, const Theme
     const Palette &p = theme.palette();
     const qreal ratio = painter.device()->devicePixelRatioF();
     const qreal y = rect.center().y() - 7;
-    painter.drawPixmap(QPointF(rect.left(), y), iconPixmap(QStringLiteral("chevron-left"), p.secondary, 14, ratio));
-    painter.drawPixmap(QPointF(rect.right() - 14, y), iconPixmap(QStringLiteral("chevron-right"), p.secondary, 14, ratio));
+    painter.drawPixmap(QPointF(rect.left() + 3, y), iconPixmap(QStringLiteral("chevron-left"), p.secondary, 14, ratio));
+    painter.drawPixmap(QPointF(rect.right() - 17, y), iconPixmap(QStringLiteral("chevron-right"), p.secondary, 14, ratio));
     painter.setFont(theme.font(TextSize::secondary));
     painter.setPen(p.secondary);
     painter.drawText(rect, Qt::AlignCenter,

@@ -14,10 +14,11 @@ namespace {
 // Below a hundredth of a second a saving is noise.
 constexpr double kWorthSaying = 0.005;
 
-QString lostTo(api::EventReason reason)
+QString lostTo(const api::MissReport &miss)
 {
     using enum api::EventReason;
-    switch (reason) {
+    switch (miss.reason) {
+    case neverStored: return miss.repeatedTokens > 0 ? QStringLiteral("lost to a changed beginning") : QStringLiteral("lost");
     case evicted:
     case lru:
     case fifo:
@@ -54,11 +55,12 @@ std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first)
     parts.push_back({QStringLiteral("%1 computed").arg(grouped(r.computed))});
     if (r.recomputed > 0)
         parts.push_back({QStringLiteral("%1 again").arg(grouped(r.recomputed))});
-    parts.push_back({(first ? QStringLiteral("first token ") : QString()) + seconds(r.ttftSeconds)});
+    if (r.ttftSeconds > 0) // stopped before, it has none
+        parts.push_back({(first ? QStringLiteral("first token ") : QString()) + seconds(r.ttftSeconds)});
     if (r.decodeTokensPerSecond > 0)
         parts.push_back({rate(r.decodeTokensPerSecond)});
     if (lost)
-        parts.push_back({seconds(r.miss.lostSeconds) + QLatin1Char(' ') + lostTo(r.miss.reason), Tone::lost});
+        parts.push_back({seconds(r.miss.lostSeconds) + QLatin1Char(' ') + lostTo(r.miss), Tone::lost});
     else if (r.savedSeconds > kWorthSaying)
         parts.push_back({seconds(r.savedSeconds) + QStringLiteral(" saved"), Tone::saved});
     return parts;

@@ -227,7 +227,7 @@ void InspectorPanel::Impl::buildNumbers(const InspectorText &text)
     for (int i = 0; i < int(text.numbers.size()); ++i) {
         const InspectorText::Number &number = text.numbers[std::size_t(i)];
         using Tone = InspectorText::Number::Tone;
-        const char *tone = number.tone == Tone::saved ? "saved" : nullptr;
+        const char *tone = number.tone == Tone::saved ? "saved" : number.tone == Tone::lost ? "lost" : nullptr;
         grid->addWidget(label(number.value, TextSize::headline, tone), 0, i);
         grid->addWidget(label(number.label, TextSize::secondary, "secondary"), 1, i);
         grid->setColumnStretch(i, 1);

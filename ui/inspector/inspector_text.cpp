@@ -41,8 +41,12 @@ bool nothingMissed(const TurnReceipt &r)
 QString titleOf(const TurnReceipt &r)
 {
     const std::uint32_t matched = r.fromMemory + r.fromDisk;
+    if (matched == 0 && r.promptTokens == 0)
+        return text("Nothing was asked");
+    if (matched == 0 && r.miss.deadBlocks == 0 && r.miss.lostSeconds <= 0)
+        return text("A beginning nobody had computed");
     if (matched == 0)
-        return r.promptTokens ? text("Why was nothing reused?") : text("Nothing was asked");
+        return text("Why was nothing reused?");
     if (nothingMissed(r))
         return text("Everything that could be reused was");
     return matched * 2 < r.promptTokens ? text("Why was so little reused?") : text("Why was not more reused?");
@@ -88,7 +92,9 @@ InspectorText::Excerpt excerpt(const std::string &bytesOf, std::uint32_t begin, 
         piece.replace(QLatin1Char('\n'), QStringLiteral("↵")).replace(QLatin1Char('\t'), QStringLiteral("⇥"));
         return piece;
     };
-    return {part(0, begin), part(begin, end), part(end, size)};
+    // The blank before a word belongs to its token, but a mark around it would stand beside the word.
+    const bool blank = end - begin > 1 && bytesOf[begin] == ' ';
+    return {part(0, begin + blank), part(begin + blank, end), part(end, size)};
 }
 
 void addNumbers(InspectorText &out, const TurnReceipt &r)
@@ -98,8 +104,12 @@ void addNumbers(InspectorText &out, const TurnReceipt &r)
     out.numbers.push_back({grouped(r.computed), text("computed"), Tone::plain});
     if (r.miss.lostSeconds > 0)
         out.numbers.push_back({seconds(r.miss.lostSeconds), text("lost"), Tone::lost});
-    else
+    else if (r.savedSeconds > 0.0005)
         out.numbers.push_back({seconds(r.savedSeconds), text("saved"), Tone::saved});
+    else if (r.prefillTokensPerSecond > 0)
+        out.numbers.push_back({seconds(r.computed / r.prefillTokensPerSecond), text("to compute"), Tone::plain});
+    else
+        out.numbers.push_back({seconds(r.ttftSeconds), text("first token"), Tone::plain});
     out.numbers.push_back({grouped(r.miss.deadBlocks), text("dead blocks"), Tone::plain});
     out.tiers = text("%1 from memory, %2 from disk, %3 computed")
                     .arg(grouped(r.fromMemory), grouped(r.fromDisk), grouped(r.computed));

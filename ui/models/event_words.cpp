@@ -149,7 +149,8 @@ QString tierWord(Tier tier)
 // Titles are long and stand in every line: enough of one to know it again.
 QString brief(const QString &title)
 {
-    return title.size() > 20 ? title.left(17).trimmed() + QStringLiteral("…") : title;
+    const QString kept = title.size() > 20 ? title.left(17).trimmed() + QStringLiteral("…") : title;
+    return kept.endsWith(QLatin1Char('.')) ? kept.chopped(1) : kept; // a comma follows
 }
 
 QString evictDetail(const EventRow &row, const CacheEvent &event, const QString &title)

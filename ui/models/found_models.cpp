@@ -5,6 +5,8 @@
 
 #include <QFileInfo>
 
+#include <cmath>
+
 namespace kvilt::ui {
 
 void FoundModels::setModels(std::vector<api::ModelFacts> models)
@@ -34,12 +36,21 @@ QString FoundModels::fitsWords(const api::ModelFacts &facts)
 {
     if (!facts.usable)
         return tr("cannot be used");
+    if (facts.missingBytes > 0)
+        return tr("%1 too large").arg(bytes(facts.missingBytes));
     if (facts.longestContext == 0)
         return tr("too large for memory");
     if (facts.longestContext >= facts.contextLength)
         return tr("whole context");
     const std::uint64_t thousands = facts.longestContext / 1000 * 1000;
     return tr("with %1 tokens").arg(grouped(thousands > 0 ? thousands : facts.longestContext));
+}
+
+// Two digits: an expectation is not a measurement.
+double FoundModels::roundedRate(double tokensPerSecond)
+{
+    const double unit = tokensPerSecond >= 100 ? 10 : tokensPerSecond >= 10 ? 1 : 0.1;
+    return std::round(tokensPerSecond / unit) * unit;
 }
 
 QVariant FoundModels::data(const QModelIndex &index, int role) const
@@ -58,6 +69,8 @@ QVariant FoundModels::data(const QModelIndex &index, int role) const
     case kType: return facts->quantisation.empty() ? dash : QString::fromStdString(facts->quantisation);
     case kSize: return bytes(facts->fileBytes);
     case kContext: return facts->contextLength == 0 ? dash : grouped(facts->contextLength);
+    case kSpeed: return facts->usable && facts->decodeTokensPerSecond > 0 && fits(*facts)
+                            ? QStringLiteral("≈ ") + rate(roundedRate(facts->decodeTokensPerSecond)) : dash;
     case kFits: return fitsWords(*facts);
     default: return {};
     }
@@ -67,7 +80,7 @@ QVariant FoundModels::headerData(int section, Qt::Orientation orientation, int r
 {
     if (orientation != Qt::Horizontal || role != Qt::DisplayRole)
         return {};
-    static const char *const names[] = {"Model", "Type", "Size", "Context", "Fits"};
+    static const char *const names[] = {"Model", "Type", "Size", "Context", "Speed", "Fits"};
     return section < kColumns ? tr(names[section]) : QVariant();
 }
 

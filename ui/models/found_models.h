@@ -9,11 +9,11 @@
 
 namespace kvilt::ui {
 
-// GGUF files found on this computer, as a table: model, type, size, context, whether it fits.
+// GGUF files found on this computer, as a table: model, type, size, context, expected speed, whether it fits.
 class FoundModels : public QAbstractTableModel {
     Q_OBJECT
 public:
-    enum Column { kName, kType, kSize, kContext, kFits, kColumns };
+    enum Column { kName, kType, kSize, kContext, kSpeed, kFits, kColumns };
 
     using QAbstractTableModel::QAbstractTableModel;
     void setModels(std::vector<api::ModelFacts> models);
@@ -24,6 +24,7 @@ public:
     QVariant data(const QModelIndex &index, int role) const override;
     QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
 
+    static double roundedRate(double tokensPerSecond);
     static QString fitsWords(const api::ModelFacts &facts);
     static bool fits(const api::ModelFacts &facts) { return facts.usable && facts.longestContext > 0; }
 

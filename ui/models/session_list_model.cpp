@@ -91,6 +91,14 @@ QModelIndex SessionListModel::indexOf(SessionId session) const
     return {};
 }
 
+QModelIndex SessionListModel::firstSession() const
+{
+    for (std::size_t i = 0; i < m_rows.size(); ++i)
+        if (m_rows[i].session >= 0)
+            return index(int(i));
+    return {};
+}
+
 QStringList SessionListModel::folders() const
 {
     QStringList names;

@@ -24,6 +24,7 @@ public:
     void setBytesPerBlock(std::uint64_t bytes);
     const api::SessionSummary *session(const QModelIndex &index) const;
     QModelIndex indexOf(SessionId session) const;
+    QModelIndex firstSession() const;
     int sessionCount() const { return int(m_sessions.size()); }
     QStringList folders() const;
 

@@ -70,14 +70,30 @@ void Workbench::setBusy(SessionId session, bool now)
 
 QString Workbench::titleOf(SessionId session) const
 {
-    const auto it = std::find_if(m_titles.begin(), m_titles.end(), [&](const auto &t) { return t.first == session; });
-    return it == m_titles.end() ? QString() : it->second;
+    const auto at = m_listed.find(session.value);
+    return at == m_listed.end() ? QString() : m_titles[at->second].second;
 }
 
 const api::SessionSummary *Workbench::summaryOf(SessionId session) const
 {
-    const auto it = std::find_if(m_summaries.begin(), m_summaries.end(), [&](const auto &s) { return s.id == session; });
-    return it == m_summaries.end() ? nullptr : &*it;
+    const auto at = m_listed.find(session.value);
+    return at == m_listed.end() ? nullptr : &m_summaries[at->second];
+}
+
+// Ten thousand chats are listed again after every turn: what is known is found by its id and changed in place.
+void Workbench::noteSessions(const std::vector<api::SessionSummary> &sessions)
+{
+    for (const api::SessionSummary &session : sessions) {
+        const auto [at, added] = m_listed.emplace(session.id.value, m_titles.size());
+        if (added) {
+            m_titles.emplace_back(session.id, QString::fromStdString(session.title));
+            m_summaries.push_back(session);
+            continue;
+        }
+        if (m_summaries[at->second].title != session.title)
+            m_titles[at->second].second = QString::fromStdString(session.title);
+        m_summaries[at->second] = session;
+    }
 }
 
 void Workbench::setPaused(bool paused)
@@ -172,12 +188,7 @@ void Workbench::handle(api::Update &update)
             } else if constexpr (std::is_same_v<T, up::ModelsFound>) {
                 emit modelsFound(u);
             } else if constexpr (std::is_same_v<T, up::Sessions>) {
-                for (const api::SessionSummary &s : u.sessions) {
-                    std::erase_if(m_titles, [&](const auto &t) { return t.first == s.id; });
-                    m_titles.emplace_back(s.id, QString::fromStdString(s.title));
-                    std::erase_if(m_summaries, [&](const auto &known) { return known.id == s.id; });
-                    m_summaries.push_back(s);
-                }
+                noteSessions(u.sessions);
                 emit sessionsListed(u);
             } else if constexpr (std::is_same_v<T, up::SessionOpened>) {
                 open(u);
@@ -233,6 +244,11 @@ void Workbench::handle(api::Update &update)
                 if (here && std::find(m_running.begin(), m_running.end(), m_session) == m_running.end())
                     setBusy(m_session, false);
                 emit noticed(u);
+            } else if constexpr (std::is_same_v<T, up::MachineFacts>) {
+                m_machine = u;
+                emit machineMeasured(m_machine);
+            } else if constexpr (std::is_same_v<T, up::PoliciesCompared>) {
+                emit policiesCompared(u);
             } else if constexpr (std::is_same_v<T, up::Exported>) {
                 emit exported(QString::fromStdString(u.path));
             }

@@ -12,6 +12,7 @@
 #include <QTimer>
 
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 namespace kvilt::ui {
@@ -46,6 +47,7 @@ public:
     bool busy(SessionId session) const;
     const api::Ribbon &ribbon() const { return m_ribbon; }            // of the current session
     const std::optional<api::PoolCounts> &counts() const { return m_counts; }
+    const api::update::MachineFacts &machine() const { return m_machine; } // zeros until it was measured
     // A session's title as last listed, for owners of blocks; empty when unknown.
     QString titleOf(SessionId session) const;
     // The session as last listed; null when unknown. Valid until the next listing.
@@ -84,6 +86,8 @@ signals:
     void countsChanged(const kvilt::api::PoolCounts &counts);
     void noticed(const kvilt::api::update::Notice &notice);
     void exported(const QString &path);
+    void machineMeasured(const kvilt::api::update::MachineFacts &machine);
+    void policiesCompared(const kvilt::api::update::PoliciesCompared &compared);
     void busyChanged(kvilt::SessionId session, bool busy);
     // In order of sequence number. `lost` > 0: a gap before these; the workbench has asked for a snapshot.
     void eventsArrived(const std::vector<kvilt::api::CacheEvent> &events, quint64 lost);
@@ -98,6 +102,7 @@ private:
     void pullEvents();
     void keep(const std::vector<api::CacheEvent> &events, std::uint64_t lost);
     void noteCommand(const api::Command &command);
+    void noteSessions(const std::vector<api::SessionSummary> &sessions);
 
     api::EnginePort &m_port;
     Theme &m_theme;
@@ -111,10 +116,12 @@ private:
     api::SessionSettings m_sessionSettings;
     api::Ribbon m_ribbon;
     std::optional<api::PoolCounts> m_counts;
+    api::update::MachineFacts m_machine;
     std::vector<SessionId> m_busy;    // a reply was asked for
     std::vector<SessionId> m_running; // and its turn has begun
-    std::vector<std::pair<SessionId, QString>> m_titles;
+    std::vector<std::pair<SessionId, QString>> m_titles; // of every chat ever listed; summaries likewise
     std::vector<api::SessionSummary> m_summaries;
+    std::unordered_map<std::int64_t, std::size_t> m_listed; // session -> place in both
     std::vector<api::CacheEvent> m_events;
     TurnId m_wantedTurn;
     bool m_paused = false;

@@ -57,7 +57,7 @@ QVariant EventTableModel::data(const QModelIndex &index, int role) const
     if (role != Qt::DisplayRole)
         return {};
     switch (index.column()) {
-    case time: return clockTime(m_log.at(r.last).timeNs);
+    case time: return clockTime(e.timeNs); // of the first: rows stand in the order in which they began
     case kind: return kindWord(e.kind);
     case object: return eventObject(r, e, m_context);
     case detail: return eventDetail(r, e, m_context);
@@ -82,7 +82,7 @@ QString EventTableModel::sentence(int at) const
 {
     const EventRow &r = row(at);
     const api::CacheEvent &e = event(at);
-    QString text = QStringLiteral("%1  %2 %3: %4").arg(clockTime(m_log.at(r.last).timeNs), kindWord(e.kind),
+    QString text = QStringLiteral("%1  %2 %3: %4").arg(clockTime(e.timeNs), kindWord(e.kind),
                                                        eventObject(r, e, m_context), eventDetail(r, e, m_context));
     if (r.count > 1)
         text += tr(" (%1 events)").arg(grouped(r.count));

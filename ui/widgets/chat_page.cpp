@@ -103,6 +103,7 @@ QWidget *ChatPage::buildChat()
     m_empty->setAlignment(Qt::AlignCenter);
     m_empty->setProperty("tone", "tertiary");
     m_empty->setTextFormat(Qt::PlainText);
+    m_empty->setWordWrap(true);
     m_empty->setText(tr("Write below to begin.\nThe strip under the box shows this chat's blocks as they are made."));
     m_empty->setAttribute(Qt::WA_TransparentForMouseEvents);
     m_notice = new NoticeBar(m_workbench.theme(), m_chatSide);
@@ -120,7 +121,11 @@ QWidget *ChatPage::buildChat()
     column->setSpacing(0);
     column->addWidget(m_chat, 1);
     column->addWidget(m_bottom);
+    m_chat->installEventFilter(this);
     connect(m_composer, &Composer::overflowChanged, this, &ChatPage::showOverflow);
+    connect(m_composer, &Composer::refused, this,
+            [this](const QString &sentence) { m_notice->showNotice(api::update::Severity::error, sentence); });
+    connect(m_chat, &ChatView::editEnded, m_composer, &Composer::focusText);
     connect(m_chat, &ChatView::receiptActivated, this, [this](TurnId turn) { m_workbench.inspect(turn); });
     connect(m_chat, &ChatView::emptyChanged, m_empty, &QLabel::setVisible);
     QWidget::setTabOrder(m_chat, m_composer);
@@ -248,7 +253,8 @@ void ChatPage::showOverflow(const std::optional<api::update::PromptPreview> &ove
         return;
     }
     const auto &o = *overflow;
-    QString text = tr("With this message the chat needs %1 of %2 tokens.")
+    QString text = (m_composer->draft().empty() ? tr("The chat needs %1 of %2 tokens.")
+                                                : tr("With this message the chat needs %1 of %2 tokens."))
                        .arg(grouped(o.promptTokens + o.replyReserve), grouped(o.contextTokens));
     std::vector<NoticeBar::Choice> choices;
     if (o.dropMessages > 0) {
@@ -275,13 +281,19 @@ void ChatPage::resizeEvent(QResizeEvent *event)
     placeColumn();
 }
 
+bool ChatPage::eventFilter(QObject *object, QEvent *event)
+{
+    if (object == m_chat && event->type() == QEvent::Resize)
+        m_empty->setGeometry(m_chat->rect().adjusted(24, 0, -24, 0));
+    return QWidget::eventFilter(object, event);
+}
+
 // The box stands in the chat's own column.
 void ChatPage::placeColumn()
 {
     const int column = std::min(metrics::kColumnWidth, width() - 2 * metrics::kPageMargin);
     const int side = std::max((width() - column) / 2, 0);
     m_bottom->layout()->setContentsMargins(side, 8, width() - column - side, 16);
-    m_empty->setGeometry(m_chat->rect().adjusted(24, 0, -24, 0));
 }
 
 } // namespace kvilt::ui

@@ -24,6 +24,7 @@ namespace kvilt::ui {
 
 namespace {
 
+constexpr double kDefaultBytes = 93e6;
 const auto kDefaultFile = QStringLiteral("smollm2-135m-instruct-q4_1.gguf");
 
 QLabel *label(QWidget *parent, const QString &text, const QFont &font, const char *tone = nullptr)
@@ -139,6 +140,10 @@ FirstStart::FirstStart(Workbench &workbench, const WindowOptions &options, QWidg
         refreshGet();
         if (!sentence.isEmpty())
             m_notice->showNotice(api::update::Severity::error, sentence);
+    });
+    connect(&workbench, &Workbench::machineMeasured, this, [this] {
+        if (!m_fetch->running())
+            refreshGet();
     });
     connect(&workbench.theme(), &Theme::changed, this, &FirstStart::recolour);
     const QString local = options.dataFolder + QLatin1Char('/') + kDefaultFile;
@@ -265,10 +270,11 @@ void FirstStart::buildTable(QWidget *page)
     header->setSectionResizeMode(FoundModels::kName, QHeaderView::Stretch);
     header->setHighlightSections(false);
     header->setMinimumSectionSize(56);
-    m_table->setColumnWidth(FoundModels::kType, 84);
-    m_table->setColumnWidth(FoundModels::kSize, 84);
-    m_table->setColumnWidth(FoundModels::kContext, 88);
-    m_table->setColumnWidth(FoundModels::kFits, 190);
+    m_table->setColumnWidth(FoundModels::kType, 76);
+    m_table->setColumnWidth(FoundModels::kSize, 76);
+    m_table->setColumnWidth(FoundModels::kContext, 80);
+    m_table->setColumnWidth(FoundModels::kSpeed, 100);
+    m_table->setColumnWidth(FoundModels::kFits, 150);
     const auto choose = [this](const QModelIndex &index) {
         if (const api::ModelFacts *facts = m_found->at(index))
             probe(QString::fromStdString(facts->path));
@@ -299,8 +305,11 @@ void FirstStart::refreshGet()
         m_getMeta->setText(tr("Already on this computer."));
         m_getButton->setText(tr("Use it"));
     } else {
-        m_getMeta->setText(m_fetch->available() ? tr("Needs 0.2 GiB of memory · 8,192 tokens of context")
-                                                : tr("The script that fetches it, fetch-model, is not installed."));
+        QString meta = tr("Needs 0.2 GiB of memory · 8,192 tokens of context");
+        if (const double read = m_workbench.machine().readBytesPerSecond; read > 0)
+            meta += tr(" · about %1 here")
+                        .arg(rate(FoundModels::roundedRate(api::kDecodeShareOfReadRate * read / kDefaultBytes)));
+        m_getMeta->setText(m_fetch->available() ? meta : tr("The script that fetches it, fetch-model, is not installed."));
         m_getButton->setText(tr("Get it"));
     }
     m_getButton->setEnabled(running || !m_localDefault.isEmpty() || m_fetch->available());
@@ -353,12 +362,15 @@ void FirstStart::showFacts(const api::ModelFacts &facts)
                  .arg(QString::fromStdString(facts.architecture), QString::fromStdString(facts.quantisation),
                       threeDigits(double(facts.parameters) / 1e6), grouped(facts.layers));
     lines << tr("Weights take %1 of memory, each token of context %2.").arg(bytes(facts.fileBytes), bytes(facts.kvBytesPerToken));
-    lines << (facts.longestContext == 0 ? tr("It does not fit into the memory that is free now.")
+    if (facts.decodeTokensPerSecond > 0)
+        lines << tr("It will write about %1 here.").arg(rate(FoundModels::roundedRate(facts.decodeTokensPerSecond)));
+    lines << (facts.missingBytes > 0 ? tr("%1 of memory are lacking: it is too large for what is free now.").arg(bytes(facts.missingBytes))
+              : facts.longestContext == 0 ? tr("It does not fit into the memory that is free now.")
               : facts.longestContext >= facts.contextLength
                   ? tr("The whole context of %1 tokens fits.").arg(grouped(facts.contextLength))
                   : tr("Of its context of %1 tokens, %2 fit.").arg(grouped(facts.contextLength), grouped(facts.longestContext)));
     if (!facts.chatTemplate)
-        lines << tr("It has no chat template: a plain one is used.");
+        lines << tr("It has no chat template, so it cannot answer in a chat; kvilt-cli generate can use it.");
     m_factsText->setText(lines.join(QLatin1Char('\n')));
     m_load->setEnabled(facts.longestContext > 0);
     m_factsCard->show();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/chat/chat_view.h"
 #include "ui/chat/composer.h"
+#include "ui/lab/policy_view.h"
 #include "ui/widgets/chat_page.h"
+#include "ui/widgets/engine_dialog.h"
 #include "ui/widgets/first_start.h"
 #include "ui/widgets/format.h"
 #include "ui/widgets/key_list.h"
@@ -56,6 +58,9 @@ void MainWindow::buildFileMenu()
 void MainWindow::buildEditMenu()
 {
     QMenu *menu = menuBar()->addMenu(tr("&Edit"));
+    m_undoAction = add(menu, {}, QKeySequence::Undo, [this] { undoLast(); });
+    refreshUndo();
+    menu->addSeparator();
     add(menu, tr("&Find a chat"), QKeySequence::Find, [this] {
         m_leftDock->show();
         m_sessions->focusSearch();
@@ -64,6 +69,7 @@ void MainWindow::buildEditMenu()
     menu->addSeparator();
     add(menu, tr("&Edit my last message"), QKeySequence(tr("Ctrl+Up")), [this] { m_page->chat().editLastOwnMessage(); });
     add(menu, tr("Copy &selection"), QKeySequence(tr("Ctrl+Shift+C")), [this] { m_page->chat().copySelection(); });
+    add(menu, tr("&Attach a text file…"), QKeySequence(tr("Ctrl+Shift+A")), [this] { m_page->composer().askForFile(); });
     add(menu, tr("&Message box"), QKeySequence(tr("Ctrl+L")), [this] { m_page->composer().focusText(); });
     add(menu, tr("C&onversation"), QKeySequence(tr("Ctrl+J")), [this] { m_page->chat().setFocus(); });
 }
@@ -73,10 +79,7 @@ void MainWindow::buildViewMenu()
     QMenu *menu = menuBar()->addMenu(tr("&View"));
     const QString names[] = {tr("&Map"), tr("&Plots"), tr("&Events"), tr("&Inspector")};
     for (int i = 0; i < 4; ++i)
-        add(menu, names[i], QKeySequence(QStringLiteral("Ctrl+%1").arg(i + 1)), [this, i] {
-            m_rightDock->show();
-            m_side->showPage(SidePanel::Page(i));
-        });
+        add(menu, names[i], QKeySequence(QStringLiteral("Ctrl+%1").arg(i + 1)), [this, i] { showSide(SidePanel::Page(i)); });
     menu->addSeparator();
     QAction *left = m_leftDock->toggleViewAction();
     left->setShortcut(QKeySequence(tr("Ctrl+B")));
@@ -120,7 +123,8 @@ void MainWindow::buildSessionMenu()
     });
     add(menu, tr("&Continue the last reply"), QKeySequence(tr("Ctrl+Return")), [this] {
         const MessageId reply = m_page->chat().lastReply();
-        if (reply.value != 0 && !m_workbench.busy(m_workbench.session()))
+        const api::Message *last = m_page->chat().message(m_page->chat().messageCount() - 1);
+        if (last && last->id == reply && !m_workbench.busy(m_workbench.session()))
             m_workbench.post(api::command::Continue{m_workbench.session(), reply});
     });
     add(menu, tr("S&top"), {}, [this] { m_page->composer().stop(); });
@@ -132,21 +136,22 @@ void MainWindow::buildCacheMenu()
 {
     QMenu *menu = menuBar()->addMenu(tr("&Cache"));
     add(menu, tr("&Pause the views"), {}, [this] { m_workbench.setPaused(!m_workbench.paused()); });
-    add(menu, tr("&Why was the last turn reused as it was?"), QKeySequence(tr("Ctrl+Shift+I")), [this] {
-        const MessageId reply = m_page->chat().lastReply();
-        if (reply.value != 0)
-            m_workbench.inspect(TurnId{reply.value});
-    });
+    add(menu, tr("&Why was the last turn reused as it was?"), QKeySequence(tr("Ctrl+Shift+I")), [this] { inspectLast(); });
     menu->addSeparator();
     add(menu, tr("&Drop the KV of this chat, keep the text"), {}, [this] { dropKv(); });
     add(menu, tr("&Quota on disk…"), {}, [this] { setQuota(); });
+    add(menu, tr("&Engine and cache…"), QKeySequence(tr("Ctrl+Shift+E")), [this] { changeEngine(); });
     add(menu, tr("&Unload the model"), {}, [this] { m_workbench.post(api::command::UnloadModel{}); });
 }
 
 void MainWindow::buildLabMenu()
 {
     QMenu *menu = menuBar()->addMenu(tr("&Lab"));
-    add(menu, tr("Cache &events"), {}, [this] { m_side->showPage(SidePanel::Page::events); });
+    add(menu, tr("What would another &policy have done?"), QKeySequence(tr("Ctrl+Shift+P")), [this] { comparePolicies(); });
+    add(menu, tr("Why was the last turn reused as it was?"), {}, [this] { inspectLast(); });
+    menu->addSeparator();
+    add(menu, tr("Cache &events"), {}, [this] { showSide(SidePanel::Page::events); });
+    add(menu, tr("&Plots over time"), {}, [this] { showSide(SidePanel::Page::plots); });
     add(menu, tr("E&xport cache events for a replay…"), {}, [this] { exportEvents(); });
     menu->addSeparator();
     QAction *stalls = add(menu, tr("Watch the event &loop"), {}, {});
@@ -161,6 +166,30 @@ void MainWindow::buildHelpMenu()
     add(menu, tr("&About Kvilt"), {}, [this] { aboutKvilt(); });
 }
 
+void MainWindow::showSide(SidePanel::Page page)
+{
+    m_rightDock->show();
+    m_side->showPage(page);
+}
+
+void MainWindow::inspectLast()
+{
+    const MessageId reply = m_page->chat().lastReply();
+    if (reply.value == 0)
+        return;
+    m_rightDock->show();
+    m_workbench.inspect(TurnId{reply.value});
+}
+
+void MainWindow::comparePolicies()
+{
+    if (!m_policies)
+        m_policies = new PolicyView(m_workbench, this);
+    m_policies->compare();
+    m_policies->show();
+    m_policies->raise();
+}
+
 void MainWindow::setQuota()
 {
     bool ok = false;
@@ -172,6 +201,19 @@ void MainWindow::setQuota()
     m_options.engine.diskQuota = std::uint64_t(gib * double(1ull << 30));
     m_workbench.post(api::command::SetQuota{m_options.engine.diskQuota});
     emit optionsChanged(m_options);
+}
+
+void MainWindow::changeEngine()
+{
+    const auto &model = m_workbench.model();
+    EngineDialog dialog(m_workbench.theme(), m_options.engine, m_workbench.modelReady() ? model.facts.kvBytesPerToken : 0, this);
+    if (dialog.exec() != QDialog::Accepted)
+        return;
+    m_options.engine = dialog.settings();
+    m_options.engineChosen = true;
+    emit optionsChanged(m_options);
+    if (m_workbench.modelReady() && !model.facts.path.empty())
+        loadModel(QString::fromStdString(model.facts.path));
 }
 
 void MainWindow::openPalette()
@@ -213,6 +255,9 @@ void MainWindow::showKeys()
                               {tr("Ctrl+1 … 4"), tr("Map, Plots, Events, Inspector")},
                               {tr("Space"), tr("Pause the map (outside of text)")},
                               {tr("Ctrl+E"), tr("Export")},
+                              {tr("Ctrl+Z"), tr("Bring back what was deleted last")},
+                              {tr("Ctrl+Shift+A"), tr("Attach a text file")},
+                              {tr("Ctrl+Shift+I"), tr("Why was the last turn reused as it was?")},
                               {tr("Ctrl+R"), tr("Regenerate the last reply")},
                               {tr("Ctrl+Up"), tr("Edit my last message")},
                               {tr("Ctrl+,"), tr("Settings of this chat")},

@@ -4,6 +4,7 @@
 #include "ui/chat/chat_view.h"
 #include "ui/chat/composer.h"
 #include "ui/widgets/chat_page.h"
+#include "ui/widgets/dock_title.h"
 #include "ui/widgets/export_dialog.h"
 #include "ui/widgets/first_start.h"
 #include "ui/widgets/format.h"
@@ -60,6 +61,7 @@ MainWindow::MainWindow(Workbench &workbench, WindowOptions options, QWidget *par
     statusBar()->setContentsMargins(0, 0, 0, 0);
     statusBar()->layout()->setContentsMargins(0, 0, 0, 0);
     m_toast = new Toast(this);
+    m_toast->setAnchor(&m_page->composer());
     m_stallWatch = new StallWatch(this);
     buildMenus();
     connectWorkbench();
@@ -75,16 +77,11 @@ void MainWindow::buildDocks()
 {
     m_sessions = new SessionList(m_workbench, this);
     m_side = new SidePanel(m_workbench, this);
-    const auto dock = [this](const QString &title, const QString &name, QWidget *inside, Qt::DockWidgetArea area) {
+    const auto dock = [this](const QString &title, const QString &name, auto *inside, Qt::DockWidgetArea area) {
         auto *d = new QDockWidget(title, this);
         d->setObjectName(name);
         d->setWidget(inside);
-        d->setTitleBarWidget(new QWidget(d)); // the panels bring their own heads; a floating one gets the desktop's frame
-        connect(d, &QDockWidget::topLevelChanged, d, [d](bool floating) {
-            QWidget *bar = d->titleBarWidget();
-            d->setTitleBarWidget(floating ? nullptr : new QWidget(d));
-            delete bar;
-        });
+        d->setTitleBarWidget(new DockTitle(inside->header(), m_workbench.theme(), d));
         addDockWidget(area, d);
         return d;
     };
@@ -93,7 +90,7 @@ void MainWindow::buildDocks()
     setCorner(Qt::BottomLeftCorner, Qt::LeftDockWidgetArea);
     setCorner(Qt::BottomRightCorner, Qt::RightDockWidgetArea);
     m_sessions->setMinimumWidth(200);
-    m_side->setMinimumWidth(320);
+    m_side->setMinimumWidth(340);
     m_page->setMinimumWidth(420);
     resizeDocks({m_leftDock, m_rightDock}, {kLeftWidth, kRightWidth}, Qt::Horizontal);
 }
@@ -101,6 +98,11 @@ void MainWindow::buildDocks()
 void MainWindow::connectWorkbench()
 {
     connect(m_sessions, &SessionList::newChatWanted, this, &MainWindow::newChat);
+    connect(m_sessions, &SessionList::chosen, this, [this] {
+        if (m_page->modelsShown() && m_workbench.modelReady())
+            m_page->showModels(false);
+        m_page->composer().focusText();
+    });
     connect(m_sessions, &SessionList::exportWanted, this, &MainWindow::exportSession);
     connect(m_sessions, &SessionList::deleted, this, &MainWindow::sessionDeleted);
     connect(m_page, &ChatPage::modelChosen, this, [this](const QString &path) {
@@ -115,10 +117,12 @@ void MainWindow::connectWorkbench()
     });
     connect(&m_page->chat(), &ChatView::messageDeleted, this, [this](MessageId message) {
         const SessionId session = m_workbench.session();
-        m_toast->say(tr("Message deleted."), tr("Undo"), [this, session, message] {
+        offerUndo(tr("Message deleted."), [this, session, message] {
             m_workbench.post(api::command::UndoDeleteMessage{session, message});
         });
     });
+    connect(&m_workbench, &Workbench::inspectorWanted, m_rightDock, &QDockWidget::show);
+    connect(&m_workbench, &Workbench::mapWanted, m_rightDock, &QDockWidget::show);
     connect(&m_workbench, &Workbench::exported, this,
             [this](const QString &path) { m_toast->say(tr("Written to %1").arg(path)); });
     connect(&m_workbench, &Workbench::noticed, this, [this](const api::update::Notice &notice) {
@@ -140,6 +144,7 @@ void MainWindow::connectWorkbench()
             m_page->firstStart().notices().showNotice(api::update::Severity::error, QString::fromStdString(state.problem));
     });
     connect(&m_workbench, &Workbench::sessionClosed, this, [this](SessionId session) {
+        sessionGone(session);
         if (session == m_workbench.session())
             m_workbench.post(api::command::OpenLastSession{});
     });
@@ -191,6 +196,10 @@ bool MainWindow::eventFilter(QObject *object, QEvent *event)
         m_page->composer().stop();
         return true;
     }
+    if (key->key() == Qt::Key_Escape && m_page->modelsShown() && m_workbench.modelReady()) {
+        m_page->showModels(false);
+        return true;
+    }
     const bool plain = !(key->modifiers() & (Qt::ControlModifier | Qt::AltModifier | Qt::MetaModifier));
     if (!plain || writesText(focus))
         return QMainWindow::eventFilter(object, event);
@@ -233,36 +242,79 @@ void MainWindow::exportSession(SessionId session)
 void MainWindow::importSession()
 {
     const QString path = QFileDialog::getOpenFileName(this, tr("Import a chat"), {},
-                                                      tr("Chats (*.kvilt *.json *.md);;All files (*)"));
+                                                      tr("Chats (*.kvilt *.json);;All files (*)"));
     if (!path.isEmpty())
         m_workbench.post(api::command::ImportSession{path.toStdString()});
 }
 
 void MainWindow::exportEvents()
 {
-    QString filter;
-    const QString path = QFileDialog::getSaveFileName(this, tr("Export cache events"), QStringLiteral("events.json"),
-                                                      tr("JSON lines (*.json);;Perfetto trace (*.pftrace);;SQLite (*.sqlite)"),
-                                                      &filter);
+    const QString path = QFileDialog::getSaveFileName(
+        this, tr("Export cache events"), QStringLiteral("events.jsonl"),
+        tr("JSON lines (*.jsonl);;JSON (*.json);;Perfetto trace (*.pftrace);;SQLite (*.sqlite)"));
     if (path.isEmpty())
         return;
-    const char *format = filter.startsWith(tr("Perfetto")) ? "perfetto" : filter.startsWith(u"SQLite") ? "sqlite" : "json";
+    const QString suffix = QFileInfo(path).suffix().toLower();
+    const char *format = suffix == u"pftrace" || suffix == u"perfetto" ? "perfetto"
+                         : suffix == u"sqlite" || suffix == u"db"      ? "sqlite"
+                         : suffix == u"json"                           ? "json"
+                                                                       : "jsonl";
     m_workbench.post(api::command::ExportEvents{path.toStdString(), format, {}});
 }
 
 void MainWindow::sessionDeleted(SessionId session, const QString &title)
 {
-    m_toast->say(title.isEmpty() ? tr("Chat deleted.") : tr("“%1” deleted.").arg(title), tr("Undo"), [this, session] {
+    m_deleting[session] = title;
+}
+
+// Only now is it true.
+void MainWindow::sessionGone(SessionId session)
+{
+    const auto deleted = m_deleting.find(session);
+    if (deleted == m_deleting.end())
+        return;
+    const QString title = deleted->second;
+    m_deleting.erase(deleted);
+    offerUndo(title.isEmpty() ? tr("Chat deleted.") : tr("“%1” deleted.").arg(title), [this, session] {
         m_workbench.post(api::command::UndoDelete{session});
+        m_workbench.post(api::command::OpenSession{session});
         m_sessions->refresh();
     });
+}
+
+// The toast goes by itself; Ctrl+Z brings back what was deleted, the last first, for as long as the program runs.
+void MainWindow::offerUndo(const QString &what, std::function<void()> undo)
+{
+    m_undo.push_back({what, std::move(undo)});
+    const std::size_t size = m_undo.size();
+    refreshUndo();
+    m_toast->say(what, tr("Undo"), [this, size] {
+        if (m_undo.size() == size)
+            undoLast();
+    });
+}
+
+void MainWindow::undoLast()
+{
+    if (m_undo.empty())
+        return;
+    const auto undo = std::move(m_undo.back().second);
+    m_undo.pop_back();
+    refreshUndo();
+    m_toast->hide();
+    undo();
+}
+
+void MainWindow::refreshUndo()
+{
+    m_undoAction->setEnabled(!m_undo.empty());
+    m_undoAction->setText(m_undo.empty() ? tr("&Undo deleting") : tr("&Undo: %1").arg(m_undo.back().first));
 }
 
 void MainWindow::dropKv()
 {
     m_workbench.post(api::command::DropKv{m_workbench.session()});
-    m_sessions->refresh();
-    m_toast->say(tr("The KV of this chat was dropped; its text stays and is computed again when it goes on."));
+    m_sessions->refresh(); // what became of it is said in the chat
 }
 
 void MainWindow::setTheme(ThemeChoice choice)
@@ -314,18 +366,24 @@ void MainWindow::closeEvent(QCloseEvent *event)
 void MainWindow::dragEnterEvent(QDragEnterEvent *event)
 {
     const QList<QUrl> urls = event->mimeData()->urls();
-    if (!urls.isEmpty() && urls.first().isLocalFile())
+    if (urls.isEmpty() ? event->mimeData()->hasText() : urls.first().isLocalFile())
         event->acceptProposedAction();
 }
 
 void MainWindow::dropEvent(QDropEvent *event)
 {
     const QString path = event->mimeData()->urls().value(0).toLocalFile();
-    if (path.endsWith(u".gguf", Qt::CaseInsensitive)) {
+    const auto is = [&](const char *suffix) { return path.endsWith(QLatin1String(suffix), Qt::CaseInsensitive); };
+    if (path.isEmpty()) {
+        if (event->mimeData()->hasText())
+            m_page->composer().insert(event->mimeData()->text());
+    } else if (is(".gguf")) {
         m_page->showModels(true);
         m_page->firstStart().probe(path);
-    } else if (!path.isEmpty()) {
+    } else if (is(".kvilt") || is(".json")) {
         m_workbench.post(api::command::ImportSession{path.toStdString()});
+    } else {
+        m_page->composer().attach(path);
     }
 }
 

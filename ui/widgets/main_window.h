@@ -3,9 +3,12 @@
 
 #include "ui/models/workbench.h"
 #include "ui/widgets/command_palette.h"
+#include "ui/widgets/side_panel.h"
 #include "ui/widgets/window_options.h"
 
 #include <QMainWindow>
+
+#include <map>
 
 class QActionGroup;
 class QDockWidget;
@@ -15,8 +18,8 @@ namespace kvilt::ui {
 
 class ChatPage;
 class KeyList;
+class PolicyView;
 class SessionList;
-class SidePanel;
 class StallWatch;
 class StatusStrip;
 class Toast;
@@ -72,7 +75,15 @@ private:
     void dropKv();
     void setTheme(ThemeChoice choice);
     void setQuota();
+    void changeEngine();
     void sessionDeleted(SessionId session, const QString &title);
+    void sessionGone(SessionId session);
+    void offerUndo(const QString &what, std::function<void()> undo);
+    void undoLast();
+    void refreshUndo();
+    void comparePolicies();
+    void showSide(SidePanel::Page page);
+    void inspectLast();
     void showStalls(bool show);
     void aboutKvilt();
 
@@ -89,6 +100,10 @@ private:
     QDockWidget *m_leftDock = nullptr;
     QDockWidget *m_rightDock = nullptr;
     QByteArray m_firstLayout;
+    QAction *m_undoAction = nullptr;
+    std::vector<std::pair<QString, std::function<void()>>> m_undo; // what was deleted, and how it comes back
+    std::map<SessionId, QString> m_deleting; // asked for, not answered yet
+    PolicyView *m_policies = nullptr;
     bool m_begun = false;
     bool m_painted = false;
     bool m_chosenByUser = false; // remember the model once it is ready

@@ -54,7 +54,8 @@ void NoticeBar::showNotice(api::update::Severity severity, const QString &text, 
     m_text->setText(text);
     setAccessibleName(text);
     while (QLayoutItem *item = m_buttons->takeAt(0)) {
-        delete item->widget();
+        if (item->widget())
+            item->widget()->deleteLater(); // its own click may have led here
         delete item;
     }
     for (std::size_t i = 0; i < choices.size(); ++i) {

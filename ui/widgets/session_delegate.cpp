@@ -48,7 +48,10 @@ void SessionDelegate::paintSnippet(QPainter *painter, const QRect &rect, const Q
     const Theme &theme = m_workbench.theme();
     int x = rect.left();
     const QStringList parts = QString(snippet).replace(QLatin1Char('\n'), QLatin1Char(' ')).split(QStringLiteral("<b>"));
-    const auto put = [&](const QString &text, bool found) {
+    const auto put = [&](QString text, bool found) {
+        text.replace(QLatin1String("&lt;"), QLatin1String("<")).replace(QLatin1String("&gt;"), QLatin1String(">"));
+        text.replace(QLatin1String("&quot;"), QLatin1String("\"")).replace(QLatin1String("&#39;"), QLatin1String("'"));
+        text.replace(QLatin1String("&amp;"), QLatin1String("&"));
         painter->setFont(theme.font(TextSize::caption, found ? QFont::DemiBold : QFont::Normal));
         painter->setPen(found ? theme.palette().accent : theme.palette().secondary);
         painter->drawText(QRect(x, rect.top(), rect.right() - x, rect.height()), Qt::AlignVCenter | Qt::AlignLeft, text);

@@ -27,11 +27,14 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
     m_search->setAccessibleName(tr("Search chats"));
     m_search->setFixedHeight(32);
     m_search->setMaxLength(400);
-    m_searchIcon = m_search->addAction(QIcon(), QLineEdit::LeadingPosition);
+    m_search->setTextMargins(18, 0, 44, 0); // beside the sign and the key
+    m_search->installEventFilter(this);
+    m_searchIcon = new QLabel(m_search);
     m_searchKeys = new QLabel(tr("Ctrl F"), m_search);
     m_searchKeys->setProperty("tone", "tertiary");
     auto *inside = new QHBoxLayout(m_search);
-    inside->setContentsMargins(0, 0, 9, 0);
+    inside->setContentsMargins(7, 0, 9, 0);
+    inside->addWidget(m_searchIcon);
     inside->addStretch(1);
     inside->addWidget(m_searchKeys);
 
@@ -78,13 +81,14 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
     bottom->setContentsMargins(8, 5, 8, 5);
     bottom->addWidget(m_newChat);
 
-    auto *searchRow = new QHBoxLayout;
-    searchRow->setContentsMargins(12, 11, 12, 5);
+    m_header = new QWidget(this);
+    auto *searchRow = new QHBoxLayout(m_header);
+    searchRow->setContentsMargins(12, 11, 4, 5);
     searchRow->addWidget(m_search);
     auto *column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(0);
-    column->addLayout(searchRow);
+    column->addWidget(m_header);
     column->addWidget(m_inputRow);
     column->addWidget(m_empty);
     column->addWidget(m_view, 1);
@@ -125,7 +129,7 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
 void SessionList::recolour()
 {
     const Palette &p = m_workbench.theme().palette();
-    m_searchIcon->setIcon(icon(QStringLiteral("search"), p.secondary));
+    m_searchIcon->setPixmap(iconPixmap(QStringLiteral("search"), p.secondary, metrics::kIcon, devicePixelRatioF()));
     m_newChat->setIcon(icon(QStringLiteral("plus"), p.text));
     for (QLabel *label : {m_searchKeys, m_newKeys})
         label->setFont(m_workbench.theme().font(TextSize::caption));
@@ -155,7 +159,10 @@ void SessionList::showSessions(const api::update::Sessions &sessions)
     const SessionId current = at ? at->id : m_workbench.session();
     m_model->setSessions(sessions.sessions, search, QDate::currentDate());
     m_view->setCurrentIndex(m_model->indexOf(current));
-    const bool empty = sessions.sessions.empty();
+    // A window without a model has one chat that nobody began: it is not worth a row.
+    const bool untouched = !search && m_workbench.model().phase == api::update::ModelPhase::none &&
+                           sessions.sessions.size() == 1 && sessions.sessions.front().messages == 0;
+    const bool empty = sessions.sessions.empty() || untouched;
     m_empty->setText(search ? tr("No chat holds these words.") : tr("Chats will be listed here."));
     m_empty->setVisible(empty);
     m_view->setVisible(!empty);
@@ -171,8 +178,11 @@ bool SessionList::editing() const
 void SessionList::openIndex(const QModelIndex &index)
 {
     const api::SessionSummary *session = m_model->session(index);
-    if (session && session->id != m_workbench.session())
+    if (!session)
+        return;
+    if (session->id != m_workbench.session())
         m_workbench.post(api::command::OpenSession{session->id});
+    emit chosen();
 }
 
 void SessionList::renameCurrent()
@@ -237,8 +247,10 @@ void SessionList::showMenu(const QPoint &position)
         return;
     const api::SessionSummary session = *found;
     QMenu menu(this);
-    menu.addAction(tr("Open"), this, [this, index] { openIndex(index); });
-    menu.addAction(tr("Rename"), QKeySequence(Qt::Key_F2), this, [this, index] { m_view->edit(index); });
+    // The list may be told anew while the menu is open: only the id stays the same chat's.
+    menu.addAction(tr("Open"), this, [this, session] { openIndex(m_model->indexOf(session.id)); });
+    menu.addAction(tr("Rename"), QKeySequence(Qt::Key_F2), this,
+                   [this, session] { m_view->edit(m_model->indexOf(session.id)); });
     QMenu *folders = menu.addMenu(tr("Folder"));
     for (const QString &folder : m_model->folders())
         folders->addAction(folder, this, [this, session, folder] { fileInto(session, folder); });
@@ -263,6 +275,18 @@ bool SessionList::eventFilter(QObject *object, QEvent *event)
         return QWidget::eventFilter(object, event);
     const int key = static_cast<QKeyEvent *>(event)->key();
     const bool enter = key == Qt::Key_Return || key == Qt::Key_Enter;
+    if (object == m_search && key == Qt::Key_Escape && !m_search->text().isEmpty()) {
+        m_search->clear();
+        return true;
+    }
+    if (object == m_search && (key == Qt::Key_Down || enter) && m_view->isVisible()) {
+        m_view->setFocus();
+        if (!m_model->session(m_view->currentIndex()))
+            m_view->setCurrentIndex(m_model->firstSession());
+        if (enter)
+            openIndex(m_view->currentIndex());
+        return true;
+    }
     if (object == m_input && (enter || key == Qt::Key_Escape)) {
         if (enter && m_inputDone)
             m_inputDone(m_input->text());

@@ -24,6 +24,8 @@ class SessionList : public QWidget {
 public:
     explicit SessionList(Workbench &workbench, QWidget *parent = nullptr);
 
+    // The search; stands above the list until someone else gives it a place.
+    QWidget *header() { return m_header; }
     void focusSearch();
     void refresh();
     SessionListModel &model() { return *m_model; }
@@ -33,6 +35,7 @@ public:
 
 signals:
     void newChatWanted();
+    void chosen(); // a chat: what one types next belongs into its message box
     void exportWanted(kvilt::SessionId session);
     void deleted(kvilt::SessionId session, const QString &title); // offer undo
 
@@ -51,8 +54,9 @@ private:
 
     Workbench &m_workbench;
     SessionListModel *m_model = nullptr;
+    QWidget *m_header = nullptr;
     QLineEdit *m_search = nullptr;
-    QAction *m_searchIcon = nullptr;
+    QLabel *m_searchIcon = nullptr;
     QLabel *m_searchKeys = nullptr;
     QListView *m_view = nullptr;
     QLabel *m_empty = nullptr;

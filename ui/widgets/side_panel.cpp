@@ -67,7 +67,8 @@ SidePanel::SidePanel(Workbench &workbench, QWidget *parent)
     auto *column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(0);
-    column->addWidget(buildHeader());
+    m_header = buildHeader();
+    column->addWidget(m_header);
     auto *rule = new QFrame(this);
     rule->setProperty("role", "rule");
     rule->setFixedHeight(1);
@@ -89,7 +90,7 @@ QWidget *SidePanel::buildHeader()
     auto *header = new QWidget(this);
     header->setFixedHeight(metrics::kHeaderHeight);
     auto *row = new QHBoxLayout(header);
-    row->setContentsMargins(metrics::kPanelMargin, 0, 12, 0);
+    row->setContentsMargins(metrics::kPanelMargin, 0, 4, 0);
     row->setSpacing(20);
     const QString names[] = {tr("Map"), tr("Plots"), tr("Events"), tr("Inspector")};
     for (int i = 0; i < 4; ++i) {

@@ -26,6 +26,8 @@ public:
     enum class Page : int { map, plots, events, inspector };
     SidePanel(Workbench &workbench, QWidget *parent = nullptr);
 
+    // The row of tabs; stands above the panel until someone else gives it a place.
+    QWidget *header() { return m_header; }
     Page page() const;
     void showPage(Page page);
 
@@ -38,6 +40,7 @@ private:
     void refreshHeader();
 
     Workbench &m_workbench;
+    QWidget *m_header = nullptr;
     QStackedWidget *m_stack = nullptr;
     std::vector<QToolButton *> m_tabs;
     std::vector<QWidget *> m_pages;

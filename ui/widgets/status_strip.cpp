@@ -19,6 +19,7 @@ StatusStrip::StatusStrip(Workbench &workbench, QWidget *parent) : QWidget(parent
     setFixedHeight(kHeight);
     connect(&workbench, &Workbench::modelChanged, this, &StatusStrip::rebuild);
     connect(&workbench, &Workbench::countsChanged, this, &StatusStrip::rebuild);
+    connect(&workbench, &Workbench::machineMeasured, this, &StatusStrip::rebuild);
     connect(&workbench, &Workbench::turnFinished, this, [this](const api::update::TurnFinished &finished) {
         const api::TurnReceipt &r = finished.message.receipt;
         m_turn = r.miss.lostSeconds > 0.005 ? tr("Last turn lost %1").arg(seconds(r.miss.lostSeconds))
@@ -62,17 +63,32 @@ QString StatusStrip::deviceWords(const api::update::ModelState &state)
     return words.join(QStringLiteral(", "));
 }
 
+// Before a model is there: what it will have to live with.
+void StatusStrip::addMachine(QStringList &items) const
+{
+    const api::update::MachineFacts &machine = m_workbench.machine();
+    if (machine.memoryBytes > 0)
+        items << tr("Memory %1, %2 free").arg(bytes(machine.memoryBytes), bytes(machine.freeBytes));
+    if (machine.readBytesPerSecond > 0)
+        items << tr("Reads %1 GB/s").arg(threeDigits(machine.readBytesPerSecond / 1e9));
+}
+
 void StatusStrip::rebuild()
 {
     using api::update::ModelPhase;
-    QStringList items{deviceWords(m_workbench.model())};
     const auto &model = m_workbench.model();
+    api::update::ModelState device = model;
     if (model.phase == ModelPhase::none)
+        device.isa = m_workbench.machine().isa;
+    QStringList items{deviceWords(device)};
+    if (model.phase == ModelPhase::none) {
         items << tr("No model");
-    else if (model.phase == ModelPhase::loading)
+        addMachine(items);
+    } else if (model.phase == ModelPhase::loading) {
         items << tr("Loading, %1 %").arg(int(model.progress * 100));
-    else if (model.phase == ModelPhase::failed)
+    } else if (model.phase == ModelPhase::failed) {
         items << tr("The model could not be loaded");
+    }
     if (const auto &counts = m_workbench.counts(); counts && model.phase == ModelPhase::ready) {
         const api::PoolCounts &c = *counts;
         const std::uint64_t held = std::uint64_t(c.inUse) + c.partlyFilled;

@@ -24,6 +24,7 @@ protected:
 
 private:
     void rebuild();
+    void addMachine(QStringList &items) const;
 
     Workbench &m_workbench;
     QStringList m_items;

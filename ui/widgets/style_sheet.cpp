@@ -76,6 +76,14 @@ QToolButton[role="tab"]:checked { color: @text; font-weight: 600; }
 QToolButton[role="row"] { border-radius: 6px; text-align: left; padding: 6px 8px 6px 10px; color: @text; font-weight: 500; }
 
 QCheckBox, QRadioButton { color: @text; spacing: 8px; }
+QCheckBox::indicator, QRadioButton::indicator { width: 14px; height: 14px; border: 1px solid @tertiary; background: @surface; }
+QCheckBox::indicator { border-radius: 4px; }
+QRadioButton::indicator { border-radius: 8px; }
+QCheckBox::indicator:disabled, QRadioButton::indicator:disabled { border-color: @border; }
+QCheckBox:disabled, QRadioButton:disabled { color: @tertiary; }
+QCheckBox::indicator:checked { background: @accent; border-color: @accent; image: url(:/icons/@check.svg); }
+QRadioButton::indicator:checked { border: 4px solid @accent; width: 8px; height: 8px; background: @surface; }
+QCheckBox:focus::indicator, QRadioButton:focus::indicator { border-color: @accent; }
 QLabel { color: @text; background: transparent; }
 QLabel[tone="secondary"] { color: @secondary; }
 QLabel[tone="tertiary"] { color: @tertiary; }
@@ -86,6 +94,7 @@ QFrame[role="rule"] { background: @border; border: none; }
 QFrame[role="popover"] { background: @surface; border: 1px solid @border; border-radius: 8px; }
 QFrame[role="card"] { background: @surface; border: 1px solid @border; border-radius: 8px; }
 QFrame[role="card"][chosen="true"] { border-color: @accent; }
+QFrame[role="chip"] { background: @tint; border: none; border-radius: 8px; }
 QFrame[role="composer"] { background: @surface; border: 1px solid @border; border-radius: 10px; }
 QFrame[role="composer"][focused="true"] { border-color: @accentSoft; }
 QFrame[role="toast"] { background: @strongFill; border-radius: 8px; }
@@ -133,6 +142,7 @@ QString styleSheet(const Palette &p)
     QString sheet = QString::fromLatin1(kSheet);
     for (const auto &[name, colour] : colours)
         sheet.replace(QLatin1String(name), colour.name());
+    sheet.replace(QLatin1String("@check"), p.dark ? QLatin1String("check-on-light") : QLatin1String("check-on-dark"));
     sheet.replace(QLatin1String("@arrow"), p.dark ? QLatin1String("arrow-on-dark") : QLatin1String("arrow-on-light"));
     return sheet;
 }

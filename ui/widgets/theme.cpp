@@ -105,13 +105,13 @@ int pixels(TextSize size)
     return 13;
 }
 
-// Fusion without the lines under menu letters: Alt and the letter work, the words stay quiet.
+// Fusion without the lines under menu letters and the coloured signs of dialog buttons: Alt and the letter work, the words stay quiet.
 class QuietStyle : public QProxyStyle {
 public:
     QuietStyle() : QProxyStyle(QStyleFactory::create(QStringLiteral("Fusion"))) {}
     int styleHint(StyleHint hint, const QStyleOption *option, const QWidget *widget, QStyleHintReturn *data) const override
     {
-        return hint == SH_UnderlineShortcut ? 0 : QProxyStyle::styleHint(hint, option, widget, data);
+        return hint == SH_UnderlineShortcut || hint == SH_DialogButtonBox_ButtonsHaveIcons ? 0 : QProxyStyle::styleHint(hint, option, widget, data);
     }
 };
 

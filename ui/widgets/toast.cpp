@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/widgets/toast.h"
 
+#include "ui/widgets/theme.h"
+
 #include <QAccessible>
 #include <QEvent>
 #include <QHBoxLayout>
@@ -57,7 +59,10 @@ void Toast::place()
 {
     adjustSize();
     const QWidget *window = parentWidget();
-    move((window->width() - width()) / 2, window->height() - height() - 48);
+    if (!m_anchor || !m_anchor->isVisible())
+        return move((window->width() - width()) / 2, window->height() - height() - 48);
+    const QPoint top = m_anchor->mapTo(window, QPoint(m_anchor->width() / 2, 0));
+    move(top.x() - width() / 2, top.y() - height() - metrics::kGrid);
 }
 
 bool Toast::eventFilter(QObject *object, QEvent *event)

@@ -19,11 +19,14 @@ public:
     explicit Toast(QWidget *parent);
     void say(const QString &text, const QString &action = {}, std::function<void()> act = {});
     void place();
+    // Stands above this widget instead of at the window's bottom.
+    void setAnchor(const QWidget *anchor) { m_anchor = anchor; }
 
 protected:
     bool eventFilter(QObject *object, QEvent *event) override;
 
 private:
+    const QWidget *m_anchor = nullptr;
     QLabel *m_text = nullptr;
     QPushButton *m_action = nullptr;
     std::function<void()> m_act;

@@ -15,6 +15,7 @@ namespace kvilt::ui {
 // and writes the file; the window only holds values.
 struct WindowOptions {
     api::EngineSettings engine;
+    bool engineChosen = false;             // in the window, so that it is kept
     api::SessionSettings newSession;
     std::string model;                     // loaded at start; empty: the first page is shown
     std::vector<std::string> modelFolders; // searched for GGUF files besides the usual places

@@ -246,6 +246,28 @@ private slots:
                            second->prompt.ids.begin()));
     }
 
+    void aChangedBeginningSaysWhatWasComputedAgain()
+    {
+        EngineFixture fixture;
+        auto engine = EngineFixture::make(fixture.options());
+        auto bytes = [](const std::string &s) {
+            std::vector<TokenId> ids;
+            for (char c : s)
+                ids.push_back(TokenId(3 + static_cast<unsigned char>(c)));
+            return ids;
+        };
+        const std::string same = "the quick brown fox jumps over the lazy dog and goes home again, as it does.";
+        runOne(*engine, {.tokens = bytes("You are kind; " + same), .sampling = {.maxTokens = 1}});
+        const auto asked = bytes("You are rude! " + same + " And then?");
+        const Finished f = runOne(*engine, {.tokens = asked, .sampling = {.maxTokens = 1}});
+        const api::MissReport miss = explainLookup(f.lookup, asked, *fixture.loaded.tokenizer, 1000, 16);
+        QCOMPARE(miss.firstDifference, 8);
+        const auto fullBlocks = std::uint32_t(("You are kind; " + same).size() / 16 * 16); // what the cache kept
+        QCOMPARE(miss.repeatedTokens, fullBlocks - 13);                                    // from the blank on
+        QCOMPARE(miss.lostSeconds, miss.repeatedTokens / 1000.0);
+        QVERIFY(describe(miss).find("were computed again") != std::string::npos);
+    }
+
     void aMissShowsBothTexts()
     {
         EngineFixture fixture;
