@@ -36,6 +36,17 @@ constexpr const char *kNames =
     " WHERE substr(value, 1, 3)<>'id:') WHERE name<>'';";
 constexpr const char *kMigrations[] = {kCreate, kNames};
 
+constexpr std::size_t kLongestTitle = 1024; // bytes: what lays out a line of a list has to shape all of it
+
+// One line that a list can show: cut at a whole character.
+std::string titleFrom(std::string_view text)
+{
+    std::size_t end = std::min(text.size(), kLongestTitle);
+    while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
+        --end;
+    return sanitized(text.substr(0, end));
+}
+
 constexpr std::string_view kColumns = "id, title, folder, tags, settings, salt, tip, created, updated, tokens, name";
 
 std::string tagsToJson(const std::vector<std::string> &tags)
@@ -104,7 +115,7 @@ Result<SessionRow> SessionDb::createSession(SessionRow session)
     Impl &d = *m_impl;
     return d.write([&]() -> Result<SessionRow> {
         SessionRow row = session;
-        row.title = sanitized(row.title);
+        row.title = titleFrom(row.title);
         row.name = sanitized(row.name);
         row.updatedMs = d.nowMs();
         row.createdMs = row.createdMs ? row.createdMs : row.updatedMs;
@@ -145,7 +156,7 @@ Result<void> SessionDb::rename(SessionId id, std::string_view title)
 {
     Impl &d = *m_impl;
     return d.write([&]() -> Result<void> {
-        const std::string clean = sanitized(title);
+        const std::string clean = titleFrom(title);
         KVILT_TRY_VOID(d.run("INSERT INTO title_fts(title_fts, rowid, title) SELECT 'delete', id, title FROM session"
                              " WHERE id=?", id.value));
         KVILT_TRY_VOID(d.run("UPDATE session SET title=? WHERE id=?", clean, id.value));

@@ -11,6 +11,8 @@
 namespace kvilt::ui {
 
 namespace {
+
+constexpr int kMostShown = 300; // characters: eliding shapes the whole text first
 constexpr int kSide = 8;   // the selection's distance from the panel's edge
 constexpr int kText = 20;  // the text's
 constexpr int kHeading = 29;
@@ -96,7 +98,7 @@ void SessionDelegate::paint(QPainter *painter, const QStyleOptionViewItem &optio
     painter->setPen(p.text);
     const int titleWidth = text.width() - sizeWidth - 12;
     painter->drawText(QRect(text.left(), text.top(), titleWidth, 18), Qt::AlignVCenter,
-                      painter->fontMetrics().elidedText(index.data(Qt::DisplayRole).toString(), Qt::ElideRight, titleWidth));
+                      painter->fontMetrics().elidedText(index.data(Qt::DisplayRole).toString().left(kMostShown), Qt::ElideRight, titleWidth));
     const QRect below(text.left(), text.top() + 18, text.width(), 16);
     const QString snippet = index.data(SessionListModel::SnippetRole).toString();
     if (!snippet.isEmpty()) {

@@ -333,7 +333,7 @@ private slots:
     {
         const QString messages = write("hi.json", R"([{"role":"user","content":"Hi"}])");
         const QStringList more{"--messages", messages, "--max-tokens", "2", "--session", "x"};
-        const Ran nowhere = run({"generate", m_llama, "--profile", "/dev/null/x", "--json"} + more);
+        const Ran nowhere = run(QStringList{"generate", m_llama, "--profile", "/dev/null/x", "--json"} + more);
         QVERIFY2(nowhere.code == 2 && nowhere.err.count('\n') == 1 && nowhere.out.isEmpty(), nowhere.err);
 
         QCOMPARE(run(generate("busy", more)).code, 0);
@@ -519,7 +519,7 @@ private slots:
     void aTraceIsReplayedUnderEachPolicy()
     {
         QByteArray trace;
-        test::Random random(5);
+        kvilt::test::Random random(5);
         for (int i = 0; i < 300; ++i) {
             const int chat = int(random.below(12));
             trace += "{\"timestamp\":0,\"input_length\":48,\"output_length\":1,\"hash_ids\":[0," +

@@ -223,8 +223,9 @@ private slots:
         const auto reply = desk.say(chat.id, kLong);
         const auto branch = [&] {
             desk.window->post(command::OpenSession{chat.id});
+            const auto opened = desk.window->await<update::SessionOpened>();
             std::vector<std::int64_t> ids;
-            for (const auto &m : desk.window->await<update::SessionOpened>()->conversation.messages)
+            for (const auto &m : opened->conversation.messages)
                 ids.push_back(m.id.value);
             return ids;
         };

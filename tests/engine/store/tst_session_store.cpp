@@ -465,6 +465,19 @@ private slots:
         QVERIFY(!lock && lock.error().code == ErrorCode::full);
     }
 
+    void aTitleIsALineNotABook()
+    {
+        test::Folder folder;
+        SessionStore store({.file = folder.path("sessions.db"), .reserveBytes = 0});
+        std::string title = std::string(1023, 'x');
+        for (int i = 0; i < 1000; ++i)
+            title += "\xc3\xa9"; // one of them lies across the end
+        const SessionRow made = newSession(store, title);
+        QCOMPARE(made.title, std::string(1023, 'x'));
+        QVERIFY(store.call([&](SessionDb &db) { return db.rename(made.id, "y" + title); }));
+        QCOMPARE(store.list()->front().title, "y" + std::string(1023, 'x'));
+    }
+
     void textThatIsNoUtf8IsRepaired()
     {
         test::Folder folder;
