@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a random model for benchmarks: make_model TYPE FILE.gguf [layers]
+// Llama's shape, width 1024, 16 heads on 4 KV heads of 64, feed forward 2816, so that rows are whole blocks of every type; all
+// matrices of TYPE (as GGUF tools write it: Q4_K), head and embedding too. Its text makes no sense, its speed does.
+#include "tests/support/tiny_model.h"
+
+#include "engine/gguf/tensor_type.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) {
+        std::fprintf(stderr, "make_model TYPE FILE.gguf [layers]\n");
+        return 2;
+    }
+    kvilt::test::TinyModelOptions options;
+    options.width = 1024;
+    options.feedForward = 2816;
+    options.heads = 16;
+    options.kvHeads = 4;
+    options.headDim = 64;
+    options.contextLength = 8192;
+    options.layers = argc > 3 ? static_cast<std::uint32_t>(std::atoi(argv[3])) : 8;
+    for (const auto &entry : kvilt::gguf::allTensorTypes())
+        if (entry.name == std::string_view(argv[1])) {
+            options.weights = options.embedding = entry.type;
+            if (kvilt::test::writeTinyModel(argv[2], options))
+                return 0;
+            std::fprintf(stderr, "cannot write %s\n", argv[2]);
+            return 1;
+        }
+    std::fprintf(stderr, "%s is no weight type\n", argv[1]);
+    return 2;
+}
