@@ -43,8 +43,6 @@ QString titleOf(const TurnReceipt &r)
     const std::uint32_t matched = r.fromMemory + r.fromDisk;
     if (matched == 0 && r.promptTokens == 0)
         return text("Nothing was asked");
-    if (matched == 0 && r.miss.deadBlocks == 0 && r.miss.lostSeconds <= 0)
-        return text("A beginning nobody had computed");
     if (matched == 0)
         return text("Why was nothing reused?");
     if (nothingMissed(r))

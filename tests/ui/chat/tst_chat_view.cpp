@@ -142,6 +142,31 @@ private slots:
         QVERIFY(stage.view.message(1)->pinned);
     }
 
+    void onlyTheLastReplyCanGoOn()
+    {
+        Stage stage(manyMessages(4));
+        for (const int ups : {3, 1}) { // the second message, then the last one
+            QTest::keyClick(&stage.view, Qt::Key_End);
+            while (stage.view.currentIndex() >= 0 && stage.view.currentIndex() < 3)
+                QTest::keyClick(&stage.view, Qt::Key_Down);
+            for (int i = stage.view.currentIndex() < 0 ? 0 : 1; i < ups; ++i)
+                QTest::keyClick(&stage.view, Qt::Key_Up);
+            QCOMPARE(stage.view.currentIndex(), 4 - ups);
+            QTest::keyClick(&stage.view, Qt::Key_C);
+        }
+        const auto asked = stage.port.asked<api::command::Continue>();
+        QCOMPARE(asked.size(), 1u);
+        QCOMPARE(asked[0].message, MessageId{4});
+    }
+
+    void aReplyToldAnewLosesNothingThatWasShown()
+    {
+        Stage stage({message(1, 0, Role::user, "q"), streaming(2, 1)});
+        stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, "Half of the answer"});
+        stage.say(test::opened(1, {message(1, 0, Role::user, "q"), streaming(2, 1)}));
+        QCOMPARE(stage.view.message(1)->text, std::string("Half of the answer"));
+    }
+
     void otherSessionsChangeNothing()
     {
         Stage stage(manyMessages(4));

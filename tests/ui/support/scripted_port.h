@@ -82,6 +82,7 @@ inline api::update::ModelState readyModel()
     state.facts.name = "Tiny";
     state.facts.path = "/models/tiny.gguf";
     state.facts.kvBytesPerToken = 23040;
+    state.facts.chatTemplate = true;
     state.settings.contextLength = 8192;
     state.settings.threads = 2;
     state.isa = "avx2";

@@ -15,6 +15,7 @@
 #include <QAbstractButton>
 #include <QAbstractItemView>
 #include <QAbstractSpinBox>
+#include <QAction>
 #include <QApplication>
 #include <QComboBox>
 #include <QDockWidget>
@@ -201,10 +202,57 @@ private slots:
         Stage stage;
         stage.window.sessions().deleteSession(SessionId{1});
         QCOMPARE(stage.port.asked<api::command::DeleteSession>().size(), 1u);
+        stage.say(api::update::SessionClosed{SessionId{1}});
         for (auto *button : stage.window.findChildren<QAbstractButton *>())
             if (button->text() == "Undo")
                 button->click();
         QCOMPARE(stage.port.asked<api::command::UndoDelete>().at(0).session, SessionId{1});
+    }
+
+    void whatWasDeletedComesBackByKey()
+    {
+        Stage stage;
+        const auto undoOf = [](const QList<QAction *> &actions) {
+            return *std::find_if(actions.begin(), actions.end(), [](const QAction *a) { return a->shortcut() == QKeySequence::Undo; });
+        };
+        QAction *undo = undoOf(stage.window.findChildren<QAction *>());
+        stage.window.sessions().deleteSession(SessionId{1});
+        QVERIFY(!undo->isEnabled()); // asked for, but not true yet
+        stage.say(api::update::SessionClosed{SessionId{1}});
+        stage.window.sessions().deleteSession(SessionId{2});
+        stage.say(api::update::SessionClosed{SessionId{2}});
+        undo->trigger();
+        undo->trigger();
+        const auto undone = stage.port.asked<api::command::UndoDelete>();
+        QCOMPARE(undone.size(), 2u);
+        QCOMPARE(undone[0].session, SessionId{2}); // the last first
+        QCOMPARE(undone[1].session, SessionId{1});
+        QVERIFY(!undo->isEnabled());
+    }
+
+    void aLongPasteGoesAlongAsAFile()
+    {
+        Stage stage;
+        Composer &composer = stage.window.page().composer();
+        composer.insert(QString(20'000, QLatin1Char('a')));
+        QVERIFY(composer.text().isEmpty());
+        composer.insert(QStringLiteral("What is this?"));
+        QTest::keyClick(stage.box(), Qt::Key_Return);
+        const auto sent = stage.port.asked<api::command::Send>();
+        QCOMPARE(sent.size(), 1u);
+        QVERIFY(sent[0].text.starts_with("What is this?\n\n<file name=\""));
+        QVERIFY(sent[0].text.size() > 20'000);
+        QVERIFY(composer.draft().empty());
+    }
+
+    void escapeLeavesTheModelsPage()
+    {
+        Stage stage;
+        stage.window.page().showModels(true);
+        stage.window.sessions().view()->show();
+        stage.window.sessions().view()->setFocus();
+        QTest::keyClick(stage.window.sessions().view(), Qt::Key_Escape);
+        QVERIFY(!stage.window.page().modelsShown());
     }
 
     void aModelIsReadBeforeItIsLoaded()
