@@ -15,9 +15,9 @@ constexpr std::string_view kOpen = "<file name=\"";
 constexpr std::string_view kOpenEnd = "\">\n";
 constexpr std::string_view kClose = "\n</file>";
 
-tl::unexpected<Error> cannot(const QString &name, const QString &why)
+tl::unexpected<QString> cannot(const QString &name, const QString &why)
 {
-    return tl::unexpected(Error{ErrorCode::badInput, QStringLiteral("%1 cannot be attached: %2").arg(name, why).toStdString()});
+    return tl::unexpected(QStringLiteral("%1 cannot be attached: %2").arg(name, why));
 }
 
 // A name that cannot end its own quotes.
@@ -55,7 +55,7 @@ void addWords(std::string_view utf8, std::size_t begin, std::size_t end, std::ve
 
 } // namespace
 
-Result<Attachment> readAttachment(const QString &path)
+tl::expected<Attachment, QString> readAttachment(const QString &path)
 {
     const QString name = QFileInfo(path).fileName();
     QFile file(path);

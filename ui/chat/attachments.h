@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
-#include "engine/support/error.h"
 #include "ui/chat/markdown.h"
 
 #include <QString>
+#include <tl/expected.hpp>
 
 #include <string>
 #include <string_view>
@@ -25,8 +25,8 @@ struct Attachment {
 
 inline constexpr qint64 kLargestAttachment = 2 << 20; // bytes; far beyond what any context here takes
 
-// Fails with a sentence when the file cannot be read, is larger, or is not UTF-8 text.
-Result<Attachment> readAttachment(const QString &path);
+// Or a sentence, when the file cannot be read, is larger, or is not UTF-8 text.
+tl::expected<Attachment, QString> readAttachment(const QString &path);
 std::string withAttachments(const std::string &words, const std::vector<Attachment> &files);
 
 // A user's message as its words and its files, in order.

@@ -160,7 +160,7 @@ void Composer::attach(const QString &path)
 {
     auto file = readAttachment(path);
     if (!file) {
-        emit refused(QString::fromStdString(file.error().message));
+        emit refused(file.error());
         return;
     }
     std::vector<Attachment> files = m_files;

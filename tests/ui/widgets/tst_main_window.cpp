@@ -19,6 +19,7 @@
 #include <QApplication>
 #include <QComboBox>
 #include <QDockWidget>
+#include <QListView>
 #include <QLineEdit>
 #include <QPlainTextEdit>
 #include <QSignalSpy>
