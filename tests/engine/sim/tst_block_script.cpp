@@ -198,7 +198,7 @@ private slots:
         row("too many blocks", "{\"blocks\":18446744073709551615}", "\"blocks\"");
         row("block size", "{\"blocks\":4,\"block_size\":-3}", "\"block_size\"");
         row("block size is a float", "{\"blocks\":4,\"block_size\":16.0}", "\"block_size\"");
-        row("policy", "{\"blocks\":4,\"policy\":\"best\"}", "lru, fifo or lfu");
+        row("policy", "{\"blocks\":4,\"policy\":\"best\"}", "lru, fifo, lfu");
         row("caching", "{\"blocks\":4,\"caching\":1}", "\"caching\"");
         row("op", QString(stage) + "\n{\"op\":\"fly\"}", "Line 3");
         row("no op", QString(stage) + "{}", "\"op\"");

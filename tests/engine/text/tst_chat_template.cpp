@@ -124,7 +124,7 @@ private slots:
         QTest::newRow("'a&b' + '<i>'|safe") << QString::fromUtf8("a&amp;b<i>");
         QTest::newRow("('<'|safe + '\"')|e") << QString::fromUtf8("<&#34;");
         QTest::newRow("'<'|e|e") << QString::fromUtf8("&lt;");
-        QTest::newRow("'<'|e|forceescape") << QString::fromUtf8("&amp;lt);");
+        QTest::newRow("'<'|e|forceescape") << QString::fromUtf8("&amp;lt;");
         QTest::newRow("('x'|safe) ~ '<'") << QString::fromUtf8("x<");
         QTest::newRow("[1,2]|map('string')|list|tojson") << QString::fromUtf8("[\"1\", \"2\"]");
         QTest::newRow("'yes' if []|select else 'no'") << QString::fromUtf8("yes");
