@@ -19,6 +19,7 @@
 #include <QKeyEvent>
 #include <QLabel>
 #include <QMenu>
+#include <QScrollBar>
 #include <QToolButton>
 #include <QVBoxLayout>
 
@@ -308,10 +309,11 @@ void BlockMapPanel::Impl::refresh()
 // The map is as high as its cells at rest want, and at most what the rest of the panel leaves.
 void BlockMapPanel::Impl::fitMap()
 {
-    const int width = panel.width() - 2 * metrics::kPanelMargin;
+    const std::uint32_t blocks = shownCells();
+    const bool scrolls = !model().empty() && model().capacity(view->group()) > blocks;
+    const int width = panel.width() - 2 * metrics::kPanelMargin - (scrolls ? view->verticalScrollBar()->sizeHint().width() : 0);
     if (width < 16)
         return;
-    const std::uint32_t blocks = shownCells();
     panel.layout()->activate();
     const int fixed = view->maximumHeight() < QWIDGETSIZE_MAX ? view->maximumHeight() : view->sizeHint().height();
     const int others = panel.layout()->sizeHint().height() - fixed;

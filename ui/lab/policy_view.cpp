@@ -45,6 +45,7 @@ PolicyView::PolicyView(Workbench &workbench, QWidget *parent) : QDialog(parent),
     m_table->setShowGrid(false);
     m_table->setSelectionMode(QAbstractItemView::NoSelection);
     m_table->setEditTriggers(QAbstractItemView::NoEditTriggers);
+    m_table->setStyleSheet(QStringLiteral("QTableView::item { padding: 0px 8px; } QTableView::item:first { padding-left: 0px; }"));
     m_table->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
     m_table->setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
     m_note = new QLabel(tr("Share of the full blocks of all prompts that are found in memory. Evictions and what was wanted "
@@ -80,8 +81,8 @@ void PolicyView::showComparison(const api::update::PoliciesCompared &compared)
     m_table->setColumnCount(int(text.columns.size()));
     m_table->setRowCount(int(text.rows.size()));
     m_table->setHorizontalHeaderLabels(text.columns);
-    for (int c = 1; c < text.columns.size(); ++c)
-        m_table->horizontalHeaderItem(c)->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
+    for (int c = 0; c < text.columns.size(); ++c)
+        m_table->horizontalHeaderItem(c)->setTextAlignment((c == 0 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
     for (int r = 0; r < int(text.rows.size()); ++r) {
         const QStringList &row = text.rows[std::size_t(r)];
         const bool now = r == text.currentRow;

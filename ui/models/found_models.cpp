@@ -47,10 +47,11 @@ QString FoundModels::fitsWords(const api::ModelFacts &facts)
 }
 
 // Two digits: an expectation is not a measurement.
-double FoundModels::roundedRate(double tokensPerSecond)
+QString FoundModels::expectedRate(double tokensPerSecond)
 {
     const double unit = tokensPerSecond >= 100 ? 10 : tokensPerSecond >= 10 ? 1 : 0.1;
-    return std::round(tokensPerSecond / unit) * unit;
+    const double rounded = std::round(tokensPerSecond / unit) * unit;
+    return (rounded >= 10 ? grouped(std::uint64_t(rounded)) : QString::number(rounded, 'f', 1)) + QStringLiteral(" tok/s");
 }
 
 QVariant FoundModels::data(const QModelIndex &index, int role) const
@@ -70,7 +71,7 @@ QVariant FoundModels::data(const QModelIndex &index, int role) const
     case kSize: return bytes(facts->fileBytes);
     case kContext: return facts->contextLength == 0 ? dash : grouped(facts->contextLength);
     case kSpeed: return facts->usable && facts->decodeTokensPerSecond > 0 && fits(*facts)
-                            ? QStringLiteral("≈ ") + rate(roundedRate(facts->decodeTokensPerSecond)) : dash;
+                            ? QStringLiteral("≈ ") + expectedRate(facts->decodeTokensPerSecond) : dash;
     case kFits: return fitsWords(*facts);
     default: return {};
     }

@@ -24,7 +24,7 @@ public:
     QVariant data(const QModelIndex &index, int role) const override;
     QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
 
-    static double roundedRate(double tokensPerSecond);
+    static QString expectedRate(double tokensPerSecond); // "190 tok/s"
     static QString fitsWords(const api::ModelFacts &facts);
     static bool fits(const api::ModelFacts &facts) { return facts.usable && facts.longestContext > 0; }
 

@@ -57,7 +57,8 @@ ChatPage::ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *
     connect(&workbench, &Workbench::modelChanged, this, &ChatPage::refreshHeader);
     connect(&workbench, &Workbench::currentSessionChanged, this, [this] {
         refreshHeader();
-        m_notice->dismiss();
+        if (m_noticeOfChat) // what concerns the profile or the model holds in every chat
+            m_notice->dismiss();
         m_overflow->dismiss();
     });
     connect(&workbench, &Workbench::sessionsListed, this, &ChatPage::refreshHeader);
@@ -243,6 +244,7 @@ void ChatPage::showNotice(const api::update::Notice &notice)
         firstStart().notices().showNotice(notice.severity, text);
     else
         m_notice->showNotice(notice.severity, text);
+    m_noticeOfChat = place == here;
 }
 
 // A full context, before anything is sent: what would go, what that costs, and the choice.

@@ -64,6 +64,7 @@ private:
     QLabel *m_empty = nullptr;
     Composer *m_composer = nullptr;
     NoticeBar *m_notice = nullptr;
+    bool m_noticeOfChat = false;
     NoticeBar *m_overflow = nullptr;
     QWidget *m_bottom = nullptr;
     SettingsPopover *m_settings = nullptr;

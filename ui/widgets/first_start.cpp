@@ -308,7 +308,7 @@ void FirstStart::refreshGet()
         QString meta = tr("Needs 0.2 GiB of memory · 8,192 tokens of context");
         if (const double read = m_workbench.machine().readBytesPerSecond; read > 0)
             meta += tr(" · about %1 here")
-                        .arg(rate(FoundModels::roundedRate(api::kDecodeShareOfReadRate * read / kDefaultBytes)));
+                        .arg(FoundModels::expectedRate(api::kDecodeShareOfReadRate * read / kDefaultBytes));
         m_getMeta->setText(m_fetch->available() ? meta : tr("The script that fetches it, fetch-model, is not installed."));
         m_getButton->setText(tr("Get it"));
     }
@@ -363,7 +363,7 @@ void FirstStart::showFacts(const api::ModelFacts &facts)
                       threeDigits(double(facts.parameters) / 1e6), grouped(facts.layers));
     lines << tr("Weights take %1 of memory, each token of context %2.").arg(bytes(facts.fileBytes), bytes(facts.kvBytesPerToken));
     if (facts.decodeTokensPerSecond > 0)
-        lines << tr("It will write about %1 here.").arg(rate(FoundModels::roundedRate(facts.decodeTokensPerSecond)));
+        lines << tr("It will write about %1 here.").arg(FoundModels::expectedRate(facts.decodeTokensPerSecond));
     lines << (facts.missingBytes > 0 ? tr("%1 of memory are lacking: it is too large for what is free now.").arg(bytes(facts.missingBytes))
               : facts.longestContext == 0 ? tr("It does not fit into the memory that is free now.")
               : facts.longestContext >= facts.contextLength

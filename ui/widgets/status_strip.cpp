@@ -88,6 +88,7 @@ void StatusStrip::rebuild()
         items << tr("Loading, %1 %").arg(int(model.progress * 100));
     } else if (model.phase == ModelPhase::failed) {
         items << tr("The model could not be loaded");
+        addMachine(items);
     }
     if (const auto &counts = m_workbench.counts(); counts && model.phase == ModelPhase::ready) {
         const api::PoolCounts &c = *counts;
