@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/cli/cli.h"
 
+#include <csignal>
 #include <cstdio>
 #include <new>
 #include <optional>
@@ -31,6 +32,7 @@ int runChosen(Cli &cli)
 
 int main(int argc, char **argv)
 {
+    std::signal(SIGXFSZ, SIG_IGN); // a file that may not grow is told like a full disk, and ends nothing
     Cli cli;
     addCommands(cli);
     if (const std::optional<int> code = cli.parse(argc, argv))

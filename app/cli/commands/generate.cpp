@@ -215,7 +215,7 @@ void addGenerate(Cli &cli)
     options->model.addTo(command);
     options->sampling.addTo(command);
     Command input = command.oneOf("input");
-    input.option("--prompt-file", options->promptFile, "Text, taken byte for byte; -: standard input");
+    input.option("--prompt-file", options->promptFile, "Text, byte for byte (with --session: what the user says); -: standard input");
     input.option("--messages", options->messages, "JSON array of OpenAI messages");
     input.option("--tokens-file", options->tokensFile, "JSON array of ids, taken as given");
     command.option("--logprobs", options->logprobs, "The K most probable tokens for each token made");

@@ -70,7 +70,9 @@ private:
     {
         int value = 0;
         for (; peek() >= '0' && peek() <= '9'; ++m_at)
-            value = std::min(value * 10 + (peek() - '0'), kMostPlaces);
+            value = std::min(value * 10 + (peek() - '0'), kMostPlaces + 1);
+        if (value > kMostPlaces)
+            throw TemplateError{"a format of the template is wider than 10,000 places"};
         return value;
     }
     void readAlignment(FormatSpec &out)

@@ -282,7 +282,9 @@ PercentSpec parsePercent(const std::string &s, std::size_t &at)
         spec.flags += s[at++];
     const auto number = [&](int &out) {
         for (out = 0; at < s.size() && s[at] >= '0' && s[at] <= '9'; ++at)
-            out = std::min(out * 10 + (s[at] - '0'), 10'000);
+            out = std::min(out * 10 + (s[at] - '0'), 10'001);
+        if (out > 10'000)
+            throw TemplateError{"a format of the template is wider than 10,000 places"};
     };
     number(spec.width);
     if (at < s.size() && s[at] == '.') {
