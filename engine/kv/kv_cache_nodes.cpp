@@ -86,12 +86,10 @@ std::size_t KvCache::Impl::dropSession(SessionId session)
             if (!record || record->node == kNoSlot)
                 continue;
             const SessionId other = leaveNode(record->node, session);
+            if (record->owner == session && other.value != 0) // another chat's as well: it stays for that one
+                m_residency.record(g, BlockId{b}).owner = other;
             if (record->owner != session || m_groups[g].pool.references(BlockId{b}) > 0)
                 continue;
-            if (other.value != 0) { // it is another chat's as well, and stays for that one
-                m_residency.record(g, BlockId{b}).owner = other;
-                continue;
-            }
             if (std::exchange(m_tree[record->node].pinned, false))
                 requeue(record->node); // an equal block of another session was kept out of the queue with it
             dropBlock(g, BlockId{b}, EventReason::dropped, session);

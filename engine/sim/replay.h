@@ -22,7 +22,7 @@ struct TraceResult {
     std::uint64_t blocksReferenced = 0;
     double hitRatio = 0;
     double infiniteHitRatio = 0; // a pool that never evicts
-    double optimalHitRatio = 0;  // the most any choice of victims can have (engine/sim/trace.h)
+    double optimalHitRatio = 0;  // Belady with mandatory admission (engine/sim/trace.h)
     std::uint64_t evictions = 0;
     std::uint64_t regrettedEvictions = 0; // blocks that a later request wanted again
     double nsPerBlock = 0;

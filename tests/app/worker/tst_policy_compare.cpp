@@ -64,12 +64,12 @@ private slots:
     void aSmallPoolTellsThePoliciesApart()
     {
         trace::EventJournal journal({});
-        std::uint64_t node = 100;
-        for (std::uint64_t turn = 0; turn < 12; ++turn) {
-            ask(journal, 2 * turn + 1, {1, 2, 3, 4}, {}, node++); // wanted again and again
-            const std::uint64_t once = node;
-            node += 6;
-            ask(journal, 2 * turn + 2, {}, {once, once + 1, once + 2, once + 3, once + 4}, once + 5);
+        std::uint64_t node = 100, sequence = 1;
+        ask(journal, sequence++, {1, 2, 3, 4}, {}, node++);
+        for (int turn = 0; turn < 12; ++turn) {
+            ask(journal, sequence++, {1, 2, 3, 4}, {}, node++); // wanted again and again
+            for (int other = 0; other < 2; ++other, node += 4) // and prompts that nobody wants twice
+                ask(journal, sequence++, {}, {node, node + 1, node + 2}, node + 3);
         }
         const auto compared = comparePolicies({journal, 0, 16, 8, "lru"});
         QCOMPARE(compared.outcomes.size(), std::size_t(4 * 4));

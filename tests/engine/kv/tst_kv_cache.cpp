@@ -415,17 +415,37 @@ private slots:
     void droppingASessionFreesWhatItWroteAndNobodyHolds()
     {
         CacheBench b(8);
-        b.runAndEnd(1, iota(8));
-        b.run(2, iota(8) + iota(4, 50)); // holds both of session 1
+        b.run(1, iota(8));
         QCOMPARE(b.cache->dropSession(SessionId{1}), std::size_t(0));
-        b.end(2);
+        b.end(1);
+        b.runAndEnd(2, iota(4, 50));
         QCOMPARE(b.cache->dropSession(SessionId{1}), std::size_t(2));
+        QCOMPARE(b.log.of(EventKind::free)[0].session, 1u);
         COMPARE_ENUM(b.log.of(EventKind::free)[0].reason, EventReason::dropped);
         const Lookup found = b.find(iota(9));
         QCOMPARE(found.matchedTokens, std::size_t(0));
         COMPARE_ENUM(found.evictedFor, EventReason::dropped);
         QVERIFY(found.wantedGhosts.empty());
         QCOMPARE(b.cache->counts().cachedIdle, 1u);
+    }
+
+    void whatAnotherSessionHitOutlivesTheOneThatWroteIt()
+    {
+        CacheBench b(8);
+        b.runAndEnd(1, iota(8) + iota(4, 80));
+        b.run(2, iota(8) + iota(4, 50)); // two blocks of session 1, one of its own
+        b.run(3, iota(8) + iota(4, 60));
+        QCOMPARE((b.cache->blocksOfSessions()), (std::map<SessionId, std::uint32_t>{
+                                                    {SessionId{1}, 3}, {SessionId{2}, 3}, {SessionId{3}, 3}}));
+        QCOMPARE(b.cache->dropSession(SessionId{1}), std::size_t(1)); // what it had for itself
+        b.end(2);
+        b.end(3);
+        QCOMPARE(b.find(iota(9)).matchedTokens, std::size_t(8));
+        QCOMPARE(b.cache->dropSession(SessionId{2}), std::size_t(1));
+        QCOMPARE(b.find(iota(9)).matchedTokens, std::size_t(8));
+        QCOMPARE(b.cache->dropSession(SessionId{3}), std::size_t(3));
+        QCOMPARE(b.find(iota(9)).matchedTokens, std::size_t(0));
+        QVERIFY(b.cache->blocksOfSessions().empty());
     }
 
     void resetWaitsForTheLastHolder()
