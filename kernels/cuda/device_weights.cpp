@@ -141,6 +141,13 @@ float floatWeight(WeightType type, const std::byte *unit, std::uint32_t row, std
     return value;
 }
 
+int codeValue(const PanelFormat &format, std::uint32_t code)
+{
+    if (format.table != CodeTable::plain)
+        return tableValues(format.table)[code];
+    return format.lowBits == 8 ? int(std::int8_t(code)) : int(code) - int(format.offset);
+}
+
 float quantWeight(const WeightLayout &l, const std::byte *header, const std::byte *unit, std::uint32_t row, std::uint32_t column)
 {
     const PanelFormat &f = l.format;
@@ -148,16 +155,14 @@ float quantWeight(const WeightLayout &l, const std::byte *header, const std::byt
     std::uint32_t code = get(unit, lowField(l, place), f.lowBits);
     if (f.highBits)
         code |= get(unit, highField(l, place), f.highBits) << f.lowBits;
-    int value = f.lowBits == 8 ? int(std::int8_t(code)) : int(code) - int(f.offset);
-    if (f.table != CodeTable::plain)
-        value = tableValues(f.table)[code];
+    const int value = codeValue(f, code);
     const std::uint32_t group = column / f.group;
     if (!f.superBlocks) {
         const float product = halfAt(unit + scaleByte(l, row, group, false), f.powerScales) * float(value);
         return f.mins ? product + halfAt(unit + scaleByte(l, row, group, true)) : product;
     }
     const auto sub = std::to_integer<std::uint8_t>(unit[scaleByte(l, row, group, false)]);
-    const float scale = halfAt(header + headerByte(l, row, false)) * (f.mins ? float(sub) : float(std::int8_t(sub)));
+    const float scale = halfAt(header + headerByte(l, row, false)) * (f.mins ? float(sub) : float(std::int8_t(sub))) * f.unit;
     const float product = scale * float(value);
     if (!f.mins)
         return product;

@@ -18,14 +18,15 @@ struct TypeKernels {
     TypeKernels { WeightType::type, "matmul_" #type "_one", "matmul_" #type "_two", "matmul_" #type "_medium", nullptr }
 constexpr TypeKernels kTypeKernels[] = {
     KV_QUANT(Q4_0), KV_QUANT(Q4_1), KV_QUANT(Q5_0), KV_QUANT(Q5_1),   KV_QUANT(Q8_0),   KV_QUANT(Q4_K), KV_QUANT(Q5_K),
-    KV_QUANT(Q6_K), KV_FLOAT(F16),  KV_FLOAT(BF16), KV_QUANT(IQ4_NL), KV_QUANT(IQ4_XS), KV_QUANT(MXFP4)};
+    KV_QUANT(Q6_K), KV_FLOAT(F16),  KV_FLOAT(BF16), KV_QUANT(IQ4_NL), KV_QUANT(IQ4_XS), KV_QUANT(MXFP4),
+    KV_QUANT(Q2_K), KV_QUANT(Q3_K), KV_QUANT(TQ2_0), KV_QUANT(IQ2_XS)};
 #undef KV_QUANT
 #undef KV_FLOAT
 
 const TypeKernels *kernelsOf(WeightType type)
 {
     for (const TypeKernels &entry : kTypeKernels)
-        if (entry.type == type)
+        if (entry.type == kernelType(type))
             return &entry;
     return nullptr;
 }
@@ -154,6 +155,10 @@ MatmulParams matmulParams(const ProductInput &in, WeightType type, const Prepare
     p.tileBytes = weightTileBytes(weightLayout(type), in.cols);
     p.tokens = in.tokens;
     p.in = prepared;
+    const PanelFormat format = panelFormat(type);
+    p.unit = format.unit;
+    if (format.codebook())
+        std::memcpy(p.table, tableValues(format.table), sizeof p.table);
     return p;
 }
 

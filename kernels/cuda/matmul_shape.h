@@ -26,7 +26,12 @@ constexpr bool int8Input(WeightType type) { return panelFormat(type).floatBytes 
 constexpr MatmulShape shapeOne(WeightType type) { return {1, 1, int8Input(type) ? 4u : 2u}; }
 constexpr MatmulShape shapeTwo(WeightType type) { return {2, 1, int8Input(type) ? 4u : 2u}; }
 constexpr MatmulShape shapeMedium(WeightType type) { return {2, 4, int8Input(type) ? 2u : 1u}; }
-constexpr MatmulShape shapeLarge(WeightType) { return {4, 8, 2}; }
+// Where minima stand for 16 columns, four row tiles would not fit the registers.
+constexpr MatmulShape shapeLarge(WeightType type)
+{
+    const PanelFormat format = panelFormat(type);
+    return {format.mins && format.group == 16 ? 2u : 4u, 8, 2};
+}
 
 // Bytes of one warp's stage: weights, input codes, input scales.
 constexpr std::uint32_t stageWeightBytes(WeightType type, const MatmulShape &shape)

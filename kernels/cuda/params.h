@@ -65,6 +65,8 @@ struct MatmulParams {
     std::uint32_t outBf16;    // gated: out is bf16
     Prepared in;
     std::uint64_t ldOut;      // elements
+    std::uint32_t table[4];   // codebook types: what a code stands for, and the unit of the scales
+    float unit;
 };
 
 // One warp an output row of 32-bit float weights, any number of tokens: [grid.x = rows / 8].

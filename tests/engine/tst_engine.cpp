@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// labels: concurrent
 #include "engine/reply_text.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/test_registry.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the registered Qt Test classes: all of them, or those named by --class X (repeatable). Other
 // arguments go to Qt Test (a function name, -v2, ...).
+#include "tests/support/child_process.h"
 #include "tests/support/test_registry.h"
 
 #ifdef KVILT_TEST_WIDGETS
@@ -24,6 +25,8 @@ std::vector<TestClass> &testClasses()
 
 int main(int argc, char **argv)
 {
+    if (const int code = kvilt::test::runAsChild(argc, argv); code >= 0)
+        return code;
     Application app(argc, argv);
     QStringList wanted;
     QStringList rest{QString::fromLocal8Bit(argv[0])};

@@ -32,11 +32,15 @@ struct MatmulBlock {
     std::uint32_t firstToken;
     std::uint32_t tokens;              // of this block, at least 1
     std::byte *stages;                 // this warp's
+    Codebook codebook;
 
     KV_DEVICE explicit MatmulBlock(const MatmulParams &params) : p(params)
     {
         firstToken = blockX() * kTokens;
         tokens = minOf(kTokens, p.tokens - firstToken);
+        KV_UNROLL for (int i = 0; i < 4; ++i)
+            codebook.table[i] = p.table[i];
+        codebook.unit = p.unit;
         stages = sharedMemory() + warp() * kStages * kStageBytes;
         KV_UNROLL for (std::uint32_t i = 0; i < kRowTiles; ++i)
         {
@@ -123,10 +127,10 @@ struct MatmulBlock {
     {
         using Unit = QuantUnit<kType>;
         std::uint32_t a[kRowTiles][4];
-        float scale[kRowTiles][Unit::kGroups][2], minimum[kRowTiles][2];
+        float scale[kRowTiles][Unit::kGroups][2], minimum[kRowTiles][Unit::kGroups][2];
         KV_UNROLL for (std::uint32_t i = 0; i < kRowTiles; ++i)
         {
-            const Unit unit{weights + i * kTileStage, weights + i * kTileStage + kLayout.headerBytes};
+            const Unit unit{weights + i * kTileStage, weights + i * kTileStage + kLayout.headerBytes, codebook};
             unit.codes(b, a[i]);
             unit.scales(b, scale[i], minimum[i]);
         }
@@ -135,23 +139,37 @@ struct MatmulBlock {
         {
             const std::uint32_t token = minOf(8 * t + lane() / 4, tokens - 1);
             const Words2 x = words2At(codes + (b * kTokens + token) * 32 + lane() % 4 * 8);
-            float inScale[2], inSum[2];
+            float inScale[2], inSum[Unit::kGroups][2];
             KV_UNROLL for (std::uint32_t j = 0; j < 2; ++j)
             {
                 const std::uint32_t column = minOf(8 * t + lane() % 4 * 2 + j, tokens - 1);
                 const Words2 words = words2At(inScales + column * 16 + b * 8);
                 inScale[j] = floatOf(words.w[0]);
-                inSum[j] = floatOf(words.w[1]);
+                inSum[0][j] = floatOf(words.w[1]);
             }
+            if constexpr (kLayout.format.mins && Unit::kGroups == 2)
+                sumHalves(x, inScale, inSum);
             KV_UNROLL for (std::uint32_t i = 0; i < kRowTiles; ++i)
                 addProducts<Unit::kGroups>(a[i], x, scale[i], minimum[i], inScale, inSum, sums[i][t]);
         }
     }
 
+    // Where minima stand for 16 columns, so must the input's sums: products with ones.
+    static KV_DEVICE void sumHalves(const Words2 &x, const float (&inScale)[2], float (&inSum)[2][2])
+    {
+        KV_UNROLL for (int half = 0; half < 2; ++half)
+        {
+            std::int32_t sum[4] = {};
+            mmaInt8Half(sum, 0x01010101u, 0x01010101u, x.w[half]);
+            KV_UNROLL for (int j = 0; j < 2; ++j)
+                inSum[half][j] = inScale[j] * float(sum[j]);
+        }
+    }
+
     template <int kGroups>
     static KV_DEVICE void addProducts(const std::uint32_t (&a)[4], const Words2 &x, const float (&scale)[kGroups][2],
-                                      const float (&minimum)[2], const float (&inScale)[2], const float (&inSum)[2],
-                                      float (&sums)[4])
+                                      const float (&minimum)[kGroups][2], const float (&inScale)[2],
+                                      const float (&inSum)[kGroups][2], float (&sums)[4])
     {
         KV_UNROLL for (int group = 0; group < kGroups; ++group)
         {
@@ -164,8 +182,9 @@ struct MatmulBlock {
                 sums[r] = fma(floatOf(std::uint32_t(dot[r])) - kMagic, scale[group][r / 2] * inScale[r % 2], sums[r]);
         }
         if constexpr (kLayout.format.mins) {
-            KV_UNROLL for (int r = 0; r < 4; ++r)
-                sums[r] = fma(minimum[r / 2], inSum[r % 2], sums[r]);
+            KV_UNROLL for (int group = 0; group < kGroups; ++group)
+                KV_UNROLL for (int r = 0; r < 4; ++r)
+                    sums[r] = fma(minimum[group][r / 2], inSum[group][r % 2], sums[r]);
         }
     }
 

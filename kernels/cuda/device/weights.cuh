@@ -44,14 +44,20 @@ KV_DEVICE std::uint32_t lookUp(std::uint32_t codes, const std::uint32_t (&table)
     return (permuteBytes(table[2], table[3], selector) & upper) | (permuteBytes(table[0], table[1], selector) & ~upper);
 }
 
-template <CodeTable kTable>
-constexpr std::uint32_t tableWord(int i)
+// Four of a table's values.
+constexpr std::uint32_t tableWord(CodeTable table, int i)
 {
     std::uint32_t word = 0;
     for (int j = 0; j < 4; ++j)
-        word |= std::uint32_t(std::uint8_t(kTable == CodeTable::iq4 ? kIq4Values[4 * i + j] : kFp4Values[4 * i + j])) << (8 * j);
+        word |= std::uint32_t(std::uint8_t(tableValues(table)[4 * i + j])) << (8 * j);
     return word;
 }
+
+// The table and the scales' unit of types that share a kernel; a launch says them.
+struct Codebook {
+    std::uint32_t table[4];
+    float unit;
+};
 
 // A unit of one tile as a lane sees it. Both pointers may be shared or global memory.
 template <WeightType kType>
@@ -62,6 +68,7 @@ struct QuantUnit {
 
     const std::byte *header;
     const std::byte *unit;
+    const Codebook &codebook; // read by codebook types only
 
     // Fragments of block b (32 columns): signed bytes.
     KV_DEVICE void codes(std::uint32_t b, std::uint32_t (&a)[4]) const
@@ -89,9 +96,13 @@ struct QuantUnit {
             KV_UNROLL for (int r = 0; r < 4; ++r)
                 a[r] |= (word >> (2 * r) & 0x03030303u) << kFormat.lowBits;
         }
-        if constexpr (kFormat.table != CodeTable::plain) {
-            const std::uint32_t table[4] = {tableWord<kFormat.table>(0), tableWord<kFormat.table>(1),
-                                            tableWord<kFormat.table>(2), tableWord<kFormat.table>(3)};
+        if constexpr (kFormat.codebook()) {
+            KV_UNROLL for (int r = 0; r < 4; ++r)
+                a[r] = lookUp(a[r], codebook.table);
+        } else if constexpr (kFormat.table != CodeTable::plain) {
+            constexpr std::uint32_t kTable[4] = {tableWord(kFormat.table, 0), tableWord(kFormat.table, 1), tableWord(kFormat.table, 2),
+                                                 tableWord(kFormat.table, 3)};
+            const std::uint32_t table[4] = {kTable[0], kTable[1], kTable[2], kTable[3]};
             KV_UNROLL for (int r = 0; r < 4; ++r)
                 a[r] = lookUp(a[r], table);
         } else if constexpr (kFormat.lowBits != 8 && kFormat.offset != 0) {
@@ -100,37 +111,41 @@ struct QuantUnit {
         }
     }
 
-    // Scales (and what is added for each unit of the input's sum) of block b: [group of the block][row g, row g + 8].
-    KV_DEVICE void scales(std::uint32_t b, float (&scale)[kGroups][2], float (&minimum)[2]) const
+    // Scales, and what is added for each unit of the input's sum, of block b: [group of the block][row g, row g + 8].
+    KV_DEVICE void scales(std::uint32_t b, float (&scale)[kGroups][2], float (&minimum)[kGroups][2]) const
     {
         const std::uint32_t g = lane() / 4;
         const std::byte *at = unit + (kLayout.lowBytes + kLayout.highBytes) + g * kLayout.scaleStride;
-        minimum[0] = minimum[1] = 0;
+        KV_UNROLL for (int group = 0; group < kGroups; ++group)
+            minimum[group][0] = minimum[group][1] = 0;
         if constexpr (!kFormat.superBlocks) {
             const std::uint32_t word = wordAt(at + 4 * b);
             scale[0][0] = kFormat.powerScales ? bfloatToFloat(word & 0xffffu) : lowHalf(word);
             scale[0][1] = kFormat.powerScales ? bfloatToFloat(word >> 16) : highHalf(word);
             if constexpr (kFormat.mins) {
                 const std::uint32_t mins = wordAt(at + 8 + 4 * b);
-                minimum[0] = lowHalf(mins);
-                minimum[1] = highHalf(mins);
+                minimum[0][0] = lowHalf(mins);
+                minimum[0][1] = highHalf(mins);
             }
             return;
         }
         const std::byte *super = header + g * kLayout.headerStride;
         const std::uint32_t d = wordAt(super);
         const std::uint32_t word = wordAt(at + (kGroups == 2 ? 4 * b : 0)), first = kGroups == 2 ? 0 : 2 * b;
+        const float whole = kFormat.codebook() ? codebook.unit : kFormat.unit;
         KV_UNROLL for (std::uint32_t group = 0; group < std::uint32_t(kGroups); ++group)
         {
             const std::uint32_t s0 = byteOf(word, first + 2 * group), s1 = byteOf(word, first + 2 * group + 1);
-            scale[group][0] = lowHalf(d) * (kFormat.mins ? float(s0) : float(std::int32_t(std::int8_t(s0))));
-            scale[group][1] = highHalf(d) * (kFormat.mins ? float(s1) : float(std::int32_t(std::int8_t(s1))));
+            scale[group][0] = lowHalf(d) * (kFormat.mins ? float(s0) : float(std::int32_t(std::int8_t(s0)))) * whole;
+            scale[group][1] = highHalf(d) * (kFormat.mins ? float(s1) : float(std::int32_t(std::int8_t(s1)))) * whole;
         }
         if constexpr (kFormat.mins) {
-            static_assert(kGroups == 1);
-            const std::uint32_t dmin = wordAt(super + 4), m = wordAt(at + 4);
-            minimum[0] = -(lowHalf(dmin) * float(byteOf(m, first)));
-            minimum[1] = -(highHalf(dmin) * float(byteOf(m, first + 1)));
+            const std::uint32_t dmin = wordAt(super + 4), m = wordAt(at + 2 * kLayout.groups + (kGroups == 2 ? 4 * b : 0));
+            KV_UNROLL for (std::uint32_t group = 0; group < std::uint32_t(kGroups); ++group)
+            {
+                minimum[group][0] = -(lowHalf(dmin) * float(byteOf(m, first + 2 * group)));
+                minimum[group][1] = -(highHalf(dmin) * float(byteOf(m, first + 2 * group + 1)));
+            }
         }
     }
 };
@@ -165,9 +180,10 @@ KV_DEVICE float weightAt(const std::byte *tile, std::uint32_t row, std::uint32_t
         else if constexpr (kFormat.highBits == 2)
             code |= std::int32_t(byteAt(unit + kLayout.lowBytes + l * 8 + b * 4 + j) >> (2 * r) & 3u) << kFormat.lowBits;
         if constexpr (kFormat.table != CodeTable::plain) {
+            constexpr std::uint32_t k0 = tableWord(kFormat.table, 0), k1 = tableWord(kFormat.table, 1), k2 = tableWord(kFormat.table, 2),
+                                    k3 = tableWord(kFormat.table, 3);
             const std::uint32_t i = std::uint32_t(code) / 4;
-            const std::uint32_t word = i < 2 ? (i == 0 ? tableWord<kFormat.table>(0) : tableWord<kFormat.table>(1))
-                                             : (i == 2 ? tableWord<kFormat.table>(2) : tableWord<kFormat.table>(3));
+            const std::uint32_t word = i < 2 ? (i == 0 ? k0 : k1) : (i == 2 ? k2 : k3);
             code = std::int8_t(byteOf(word, std::uint32_t(code) % 4));
         } else if constexpr (kFormat.lowBits != 8) {
             code -= std::int32_t(kFormat.offset);
@@ -181,7 +197,8 @@ KV_DEVICE float weightAt(const std::byte *tile, std::uint32_t row, std::uint32_t
         } else {
             const std::byte *super = tile + headerOffset<kType>(k / kUnitColumns) + row % 8 * kLayout.headerStride + high * 2;
             const std::uint32_t sub = byteAt(at + place);
-            const float scale = halfToFloat(halfAt(super)) * (kFormat.mins ? float(sub) : float(std::int32_t(std::int8_t(sub))));
+            const float scale =
+                halfToFloat(halfAt(super)) * (kFormat.mins ? float(sub) : float(std::int32_t(std::int8_t(sub)))) * kFormat.unit;
             const float product = scale * float(code);
             if constexpr (kFormat.mins)
                 return product + -(halfToFloat(halfAt(super + 4)) * float(byteAt(at + kLayout.groups * 2 + place)));
@@ -207,6 +224,17 @@ KV_DEVICE float weightAt(WeightType type, const std::byte *tile, std::uint32_t r
     case WeightType::IQ4_NL: return weightAt<WeightType::IQ4_NL>(tile, row, k);
     case WeightType::IQ4_XS: return weightAt<WeightType::IQ4_XS>(tile, row, k);
     case WeightType::MXFP4: return weightAt<WeightType::MXFP4>(tile, row, k);
+    case WeightType::Q2_K: return weightAt<WeightType::Q2_K>(tile, row, k);
+    case WeightType::Q3_K: return weightAt<WeightType::Q3_K>(tile, row, k);
+    case WeightType::TQ1_0: return weightAt<WeightType::TQ1_0>(tile, row, k);
+    case WeightType::TQ2_0: return weightAt<WeightType::TQ2_0>(tile, row, k);
+    case WeightType::IQ1_S: return weightAt<WeightType::IQ1_S>(tile, row, k);
+    case WeightType::IQ1_M: return weightAt<WeightType::IQ1_M>(tile, row, k);
+    case WeightType::IQ2_XXS: return weightAt<WeightType::IQ2_XXS>(tile, row, k);
+    case WeightType::IQ2_XS: return weightAt<WeightType::IQ2_XS>(tile, row, k);
+    case WeightType::IQ2_S: return weightAt<WeightType::IQ2_S>(tile, row, k);
+    case WeightType::IQ3_XXS: return weightAt<WeightType::IQ3_XXS>(tile, row, k);
+    case WeightType::IQ3_S: return weightAt<WeightType::IQ3_S>(tile, row, k);
     default: return floatOf(0x7fc00000u);
     }
 }

@@ -3,12 +3,12 @@
 #include "engine/store/kv_store.h"
 #include "engine/store/sqlite.h"
 #include "tests/engine/store/store_fixture.h"
+#include "tests/support/child_process.h"
 #include "tests/support/test_registry.h"
 
 #include <QTest>
 
 #include <map>
-#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -49,6 +49,18 @@ void putChain(KvStore &store, std::uint32_t chain, std::uint32_t blocks, std::si
     for (std::uint32_t i = 0; i < blocks; ++i)
         store.put(payloadOf(chain, i, bytes, session));
 }
+
+void putsUntilItIsKilled(const std::string &file, void (*ready)())
+{
+    auto store = KvStore::open({.file = file, .minFreeBytes = 0});
+    for (std::uint32_t i = 0; i < 8; ++i)
+        (*store)->put(payloadOf(1, i, 200'000));
+    (void)(*store)->flush();
+    ready();
+    for (std::uint32_t i = 8;; ++i) // dies in the middle of this
+        (*store)->put(payloadOf(1, i % 500, 200'000));
+}
+KVILT_CHILD_ROLE(putsUntilItIsKilled)
 
 } // namespace
 
@@ -364,25 +376,10 @@ private slots:
     {
         test::Folder folder;
         const auto file = folder.path("kvcache.db");
-        int ready[2];
-        QCOMPARE(pipe(ready), 0);
-        const pid_t child = fork();
-        if (child == 0) {
-            auto store = KvStore::open({.file = file, .minFreeBytes = 0});
-            for (std::uint32_t i = 0; i < 8; ++i)
-                (*store)->put(payloadOf(1, i, 200'000));
-            (void)(*store)->flush();
-            (void)!write(ready[1], "x", 1);
-            for (std::uint32_t i = 8;; ++i) // dies in the middle of this
-                (*store)->put(payloadOf(1, i % 500, 200'000));
-        }
-        char byte;
-        QCOMPARE(read(ready[0], &byte, 1), ssize_t(1));
+        test::ChildProcess child("putsUntilItIsKilled", file);
+        QVERIFY(child.waitUntilReady());
         usleep(20'000);
-        kill(child, SIGKILL);
-        waitpid(child, nullptr, 0);
-        close(ready[0]);
-        close(ready[1]);
+        child.kill();
         auto store = openStore(file);
         QVERIFY(store->takeNotices().empty());
         for (std::uint32_t i = 0; i < 8; ++i)

@@ -6,12 +6,11 @@
 #include "engine/store/sqlite.h"
 #include "tests/engine/store/fault_vfs.h"
 #include "tests/engine/store/store_fixture.h"
+#include "tests/support/child_process.h"
 #include "tests/support/test_registry.h"
 
 #include <QTest>
 
-#include <csignal>
-#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace kvilt;
@@ -48,6 +47,22 @@ std::string firstNotice(SessionStore &store)
     const auto notices = store.takeNotices();
     return notices.empty() ? std::string() : notices.front();
 }
+
+void streamsUntilItIsKilled(const std::string &file, void (*ready)())
+{
+    SessionStore store({.file = file});
+    const auto session = newSession(store, "t");
+    auto row = said(session.id, store.append(said(session.id, {}, api::Role::user, "question"))->id,
+                    api::Role::assistant, "");
+    row.state = api::MessageState::streaming;
+    const auto reply = *store.append(row);
+    store.updateStreaming({reply.id, "half of it", {1, 2}, "tok"});
+    (void)store.flush();
+    ready();
+    for (int i = 0;; ++i) // dies in the middle of this
+        store.updateStreaming({reply.id, "half of it and more " + std::to_string(i), {1, 2}, "tok"});
+}
+KVILT_CHILD_ROLE(streamsUntilItIsKilled)
 
 } // namespace
 
@@ -280,29 +295,10 @@ private slots:
     void aKilledProcessLeavesAnInterruptedReplyWithItsText()
     {
         test::Folder folder;
-        int ready[2];
-        QCOMPARE(pipe(ready), 0);
-        const pid_t child = fork();
-        if (child == 0) {
-            SessionStore store({.file = folder.path("sessions.db")});
-            const auto session = newSession(store, "t");
-            auto row = said(session.id, store.append(said(session.id, {}, api::Role::user, "question"))->id,
-                            api::Role::assistant, "");
-            row.state = api::MessageState::streaming;
-            const auto reply = *store.append(row);
-            store.updateStreaming({reply.id, "half of it", {1, 2}, "tok"});
-            (void)store.flush();
-            (void)!write(ready[1], "x", 1);
-            for (int i = 0;; ++i) // dies in the middle of this
-                store.updateStreaming({reply.id, "half of it and more " + std::to_string(i), {1, 2}, "tok"});
-        }
-        char byte;
-        QCOMPARE(read(ready[0], &byte, 1), ssize_t(1));
+        test::ChildProcess child("streamsUntilItIsKilled", folder.path("sessions.db"));
+        QVERIFY(child.waitUntilReady());
         usleep(20'000);
-        kill(child, SIGKILL);
-        waitpid(child, nullptr, 0);
-        close(ready[0]);
-        close(ready[1]);
+        child.kill();
         SessionStore store({.file = folder.path("sessions.db")});
         QVERIFY(store.takeNotices().empty());
         QCOMPARE(*store.call([](SessionDb &db) { return db.interruptStreaming(); }), 1);

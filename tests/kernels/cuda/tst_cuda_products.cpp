@@ -104,10 +104,14 @@ private slots:
             const std::uint32_t cols = 256, rows = 16;
             for (const int code : {0x00, 0xff, 0x80, 0x7f}) {
                 auto weights = kvilt::kernels::test::randomWeights(random, entry.type, rows, cols);
-                // Scales lie in a block's first and last bytes; those in the middle become the same code.
-                for (std::size_t block = 0; block < weights.size(); block += entry.blockBytes)
-                    for (std::size_t i = entry.blockBytes < 64 ? 8 : 20; i + 18 < entry.blockBytes + (entry.blockBytes < 64 ? 18 : 0); ++i)
-                        weights[block + i] = std::byte(code);
+                for (std::size_t block = 0; block < weights.size(); block += entry.blockBytes) {
+                    const std::vector<std::byte> before(weights.begin() + std::ptrdiff_t(block), weights.begin() + std::ptrdiff_t(block + entry.blockBytes));
+                    std::memset(&weights[block], code, entry.blockBytes);
+                    for (const auto &field : kvilt::kernels::test::scaleFields(entry.type))
+                        std::memcpy(&weights[block + field.offset], &before[field.offset], field.bytes);
+                }
+                if (entry.type == WeightType::IQ1_M)
+                    continue; // its scale lies among the codes
                 const DeviceMatrix w = packMatrix(entry.type, rows, cols, weights);
                 const std::vector<float> x(cols, -1.0f); // every input code is -127
                 const double off = nmse(projected(w, x, 1), wanted(w, x, 1));
