@@ -23,7 +23,10 @@ public:
     static Result<std::unique_ptr<BenchRig>> create(const LoadedModel &model, const api::EngineSettings &settings,
                                                     const Shape &shape, bool contiguous);
 
-    // Seconds to compute `tokens` more of every sequence, in chunks of at most 512 tokens a step.
+    const backend::Backend &device() const { return *m_device; }
+    const backend::Program &program() const { return *m_program; }
+
+    // Seconds to compute `tokens` more of every sequence, in chunks of the step size that the device likes best.
     Result<double> prefill(std::uint32_t tokens);
     // Seconds to make `tokens` more of every sequence, one at a time, all sequences in one step.
     Result<double> decode(std::uint32_t tokens);
@@ -42,6 +45,7 @@ private:
     Result<void> takeBack();
 
     kv::KvLayout m_layout;
+    std::uint32_t m_maxStep = 512;
     std::unique_ptr<backend::Backend> m_device;
     std::unique_ptr<backend::Program> m_program;
     Quiet m_sink;

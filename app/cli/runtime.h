@@ -22,6 +22,9 @@ struct Runtime {
 Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::EngineSettings &settings,
                                            Profile *profile, const std::function<void(EngineOptions &)> &adjust = {});
 
+// Says on standard error why the CPU computes, where a GPU was wanted or has been lost.
+void tellDeviceNote(Engine &engine);
+
 // Steps until nothing waits or runs; each output goes to `consume`. Ctrl-C cancels what runs.
 Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume);
 

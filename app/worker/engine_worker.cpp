@@ -86,6 +86,7 @@ struct EngineWorker::Impl {
     void tellNotices();
     void installEngine(std::unique_ptr<Engine> next);
     void restoreOpenSession();
+    void tellDeviceNote();
 
     WorkerOptions options;
     Mailbox<Letter> mailbox;
@@ -206,6 +207,7 @@ void EngineWorker::Impl::loop(std::stop_token stop)
                 notice(Severity::error, "model", step.error().message);
                 turns->stopAll();
             }
+            tellDeviceNote();
             turns->distribute();
         }
         turns->tick();
@@ -227,9 +229,22 @@ void EngineWorker::Impl::installEngine(std::unique_ptr<Engine> next)
     turns->setEngine(engine.get());
     cache->setEngine(engine.get());
     if (engine) {
+        if (const std::string note = engine->takeDeviceNote(); !note.empty())
+            notice(Severity::warning, "model", note);
         cache->refresh(steadyNs(), true);
         restoreOpenSession();
     }
+}
+
+// The GPU was lost or full and the CPU has taken over: the window shows the new device and an empty pool.
+void EngineWorker::Impl::tellDeviceNote()
+{
+    const std::string note = engine->takeDeviceNote();
+    if (note.empty())
+        return;
+    notice(Severity::warning, "model", note);
+    out(ModelDesk::stateOf(*engine));
+    cache->refresh(steadyNs(), true);
 }
 
 // What the open chat has on disk is read now, before anybody asks: its next turn then starts at once. Only what is

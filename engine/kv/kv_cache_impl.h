@@ -129,11 +129,13 @@ struct KvCache::Impl {
     std::size_t dropSession(SessionId session);
     void dropBlock(std::size_t group, BlockId block, api::EventReason reason);
     bool reset(api::EventReason reason);
+    void changeNumerics(const std::string &numerics);
     std::optional<NodeInfo> describe(NodeId node) const;
     std::vector<SealedBlock> takeSealed();
     void markStored(const StoredPayload &payload, SessionId session, TurnId turn);
-    void forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason);
-    void restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds);
+    void forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason,
+                      api::Tier tier);
+    void restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds, api::Tier from);
 
     // --- kv_cache_views.cpp ---
     api::PoolSnapshot snapshot() const;

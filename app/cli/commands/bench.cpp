@@ -129,13 +129,19 @@ private:
         const Limits limits = Limits::between(before, probeAround(test));
         const double least = test.isPrefill ? m_limit.prefillSeconds(limits, test.batch, test.depth, test.tokens)
                                             : m_limit.decodeSeconds(limits, test.batch, test.depth, test.tokens);
+        const bool onCpu = rig->device().name() == "cpu"; // the limits are the processor's
         nlohmann::json line = {{"test", test.name()},
                                {"depth", test.depth},
                                {"batch", test.batch},
                                {"tokens_per_s", spread(rates)},
-                               {"limit_share", rounded(least * quantile(rates, 0.5) / double(total), 1e4)},
+                               {"limit_share", onCpu ? nlohmann::json(rounded(least * quantile(rates, 0.5) / double(total), 1e4))
+                                                     : nlohmann::json()},
                                {"limits", toJson(limits)},
                                {"machine", machine(limits)}};
+        if (!onCpu) {
+            line["machine"]["device"] = rig->device().deviceName();
+            line["machine"]["isa"] = rig->program().isa();
+        }
         if (!peer.empty())
             line["baseline"] = {{"tokens_per_s", spread(peer)},
                                 {"ratio", rounded(quantile(rates, 0.5) / quantile(peer, 0.5))}};
