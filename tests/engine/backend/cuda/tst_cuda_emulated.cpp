@@ -9,6 +9,7 @@
 #include "tests/support/tiny_model.h"
 
 #include <QTest>
+#undef emit // Qt's keyword; here it turns an operation into launches
 
 #include <cstring>
 
