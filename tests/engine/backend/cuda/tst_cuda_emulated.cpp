@@ -62,6 +62,13 @@ class CudaEmulatedTest : public QObject {
     Q_OBJECT
 
 private slots:
+    void initTestCase()
+    {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        QSKIP("the emulator's threads are fibers, which sanitizers take for a broken stack");
+#endif
+    }
+
     void modelsComeOutAsOnTheReference_data()
     {
         QTest::addColumn<QString>("architecture");
@@ -83,22 +90,22 @@ private slots:
         tiny.window = 16;
         const auto bytes = test::tinyModelBytes(tiny);
         const auto model = *model::Model::load(*gguf::GgufFile::parse(bytes, "tiny"));
-        const auto tokens = test::randomTokens(40, model->description().vocabulary, 9);
+        const auto tokens = test::randomTokens(24, model->description().vocabulary, 9);
         RunnerOptions types{.kType = api::KvType(kv), .vType = api::KvType(kv)};
-        const auto wanted = ProgramRunner(model, on({}, types)).allLogits(tokens, 40);
+        const auto wanted = ProgramRunner(model, on({}, types)).allLogits(tokens, 24);
 
         ProgramRunner runner(model, on(runEmulated, types));
-        const auto whole = runner.allLogits(tokens, 40);
+        const auto whole = runner.allLogits(tokens, 24);
         QVERIFY2(nmse(whole, wanted) < 5e-4, qPrintable(QString::number(nmse(whole, wanted))));
         // Token by token, as graphs; then a restored session: not a bit differs.
         QVERIFY(equalBits(runner.allLogits(tokens, 1), whole));
         auto sequence = runner.newSequence();
-        runner.append(sequence, std::span(tokens).first(32), 0);
+        runner.append(sequence, std::span(tokens).first(16), 0);
         const auto stored = runner.exportKv(sequence);
-        auto restored = runner.importKv(stored, 32);
-        const auto rest = runner.append(restored, std::span(tokens).subspan(32), 8);
+        auto restored = runner.importKv(stored, 16);
+        const auto rest = runner.append(restored, std::span(tokens).subspan(16), 8);
         QVERIFY(equalBits(rest, std::span(whole).last(rest.size())));
-        QVERIFY(runner.exportKv(runner.importKv(stored, 32)) == stored);
+        QVERIFY(runner.exportKv(runner.importKv(stored, 16)) == stored);
     }
 };
 
