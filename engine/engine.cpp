@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/plugin.h"
 #include "engine/engine_impl.h"
 #include "engine/model/fingerprint.h"
 #include "engine/model/model.h"
@@ -11,17 +12,24 @@
 #include <bit>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
 namespace kvilt {
 
 namespace {
 
-constexpr std::uint32_t kMaxStepTokens = 512;
 constexpr std::uint32_t kDefaultContexts = 8; // the default pool holds at most so many full contexts
 
 std::uint64_t steadyNs()
 {
     return std::uint64_t(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+std::string withoutStop(std::string sentence)
+{
+    while (sentence.ends_with('.'))
+        sentence.pop_back();
+    return sentence;
 }
 
 std::string gib(std::uint64_t bytes)
@@ -73,9 +81,8 @@ Result<void> checkSettings(const api::EngineSettings &s, std::uint32_t modelCont
         return fail(ErrorCode::badInput, "the context length must be between 1 and the model's " +
                                              std::to_string(modelContext) + ", not " +
                                              std::to_string(s.contextLength));
-    if (s.backend != "auto" && s.backend != "cpu")
-        return fail(s.backend == "cuda" ? ErrorCode::unsupported : ErrorCode::badInput,
-                    "backend \"" + s.backend + "\" is not in this build; use cpu or auto");
+    if (s.backend != "auto" && s.backend != "cpu" && s.backend != "cuda")
+        return fail(ErrorCode::badInput, "the backend must be auto, cpu or cuda, not \"" + s.backend + "\"");
     return {};
 }
 
@@ -137,34 +144,110 @@ Result<void> Engine::check(const Request &request) const
     return m_impl->check(request);
 }
 
-Result<void> Engine::Impl::choose()
+// Zeros replaced, and the form of the KV that follows.
+Result<void> Engine::Impl::settle()
 {
     const model::ModelDescription &description = options.model.model->description();
     settings = options.settings;
     KVILT_TRY_VOID(checkSettings(settings, description.contextLength));
     if (settings.contextLength == 0)
         settings.contextLength = int(description.contextLength);
-    settings.backend = "cpu";
     layout = model::makeKvLayout(description, settings.kType, settings.vType, std::uint32_t(settings.blockSize));
+    return {};
+}
+
+// Whether these settings can run here, before anything is made for them; the CPU stands for every device.
+Result<void> Engine::Impl::choose()
+{
+    KVILT_TRY_VOID(settle());
     KVILT_TRY(device, backend::makeCpuBackend());
     return choosePool(*device);
 }
 
 Result<void> Engine::Impl::prepare()
 {
-    KVILT_TRY_VOID(choose());
-    backend::PrepareOptions prepareOptions{.threads = settings.threads,
-                                           .blockCapacity = std::vector(layout.groups.size(), blocks),
-                                           .maxStepTokens = kMaxStepTokens,
-                                           .contiguous = options.contiguous};
-    KVILT_TRY(program, device->prepare(options.model.model, layout, prepareOptions));
+    KVILT_TRY_VOID(settle());
+    if (settings.backend != "cpu") {
+        const Result<void> onCuda = prepareOnCuda();
+        if (onCuda || (settings.backend == "cuda" && !options.cpuInstead))
+            return onCuda;
+        // A machine without a GPU is the usual case and no news to one who did not ask for it.
+        if (settings.backend == "cuda" || onCuda.error().code != ErrorCode::notFound)
+            deviceNote = withoutStop(onCuda.error().message) + "; the CPU computes.";
+    }
+    KVILT_TRY(auto cpu, backend::makeCpuBackend());
+    return prepareOn(std::move(cpu));
+}
+
+Result<void> Engine::Impl::prepareOnCuda()
+{
+    KVILT_TRY(auto cuda, options.openCuda ? options.openCuda() : backend::cuda::makeCudaBackend());
+    const api::EngineSettings before = settings;
+    const Result<void> prepared = prepareOn(std::move(cuda));
+    if (!prepared)
+        settings = before;
+    return prepared;
+}
+
+Result<void> Engine::Impl::prepareOn(std::unique_ptr<backend::Backend> backend)
+{
+    program.reset(); // what an attempt before this one left: it goes before its device
+    device = std::move(backend);
+    maxStepTokens = device->preferredStepTokens();
+    KVILT_TRY_VOID(choosePool(*device));
+    KVILT_TRY(program, prepareProgram(*device));
     KVILT_TRY_VOID(makeCache());
-    scheduler = std::make_unique<sched::Scheduler>(sched::SchedulerLimits{
-        .stepSeconds = options.stepSeconds, .maxStepTokens = kMaxStepTokens, .fixedChunk = options.chunk});
+    settings.backend = device->name();
+    makeScheduler();
     return {};
 }
 
-// Blocks a group: as asked, or what fits in a quarter of the free memory, at most eight full contexts.
+Result<std::unique_ptr<backend::Program>> Engine::Impl::prepareProgram(backend::Backend &backend) const
+{
+    const backend::PrepareOptions prepareOptions{.threads = settings.threads,
+                                                 .blockCapacity = std::vector(layout.groups.size(), blocks),
+                                                 .maxStepTokens = maxStepTokens,
+                                                 .contiguous = options.contiguous};
+    return backend.prepare(options.model.model, layout, prepareOptions);
+}
+
+void Engine::Impl::makeScheduler()
+{
+    storageProblem.clear();
+    scheduler = std::make_unique<sched::Scheduler>(sched::SchedulerLimits{
+        .stepSeconds = options.stepSeconds, .maxStepTokens = maxStepTokens, .fixedChunk = options.chunk});
+}
+
+Result<void> Engine::Impl::takeOverOnCpu(const Error &why)
+{
+    for (auto &[id, s] : sequences) {
+        if (s->stage == Sequence::Stage::finished)
+            continue;
+        if (cache->holds(s->id))
+            cache->release(s->id, api::EventReason::preempted);
+        s->restores.clear();
+        s->stage = Sequence::Stage::waiting;
+        s->stats.phase = SequencePhase::queued;
+        ++s->stats.preemptions;
+    }
+    (void)cache->takeSealed(); // their contents are gone
+    (void)tiers->takeCopies();
+    tiers->dropHost();
+    cache->reset(api::EventReason::dropped);
+    program.reset();
+    KVILT_TRY(device, backend::makeCpuBackend());
+    maxStepTokens = device->preferredStepTokens();
+    KVILT_TRY(program, prepareProgram(*device));
+    cache->changeNumerics(program->numerics());
+    makeTiers();
+    makeScheduler();
+    meter = {};
+    settings.backend = device->name();
+    deviceNote = withoutStop(why.message) + "; the CPU goes on with every chat.";
+    return {};
+}
+
+// Blocks a group: as asked, or what the device gives unasked, at most eight full contexts.
 Result<void> Engine::Impl::choosePool(backend::Backend &target)
 {
     std::uint64_t bytesPerBlock = 0;
@@ -172,24 +255,32 @@ Result<void> Engine::Impl::choosePool(backend::Backend &target)
         bytesPerBlock += layout.bytesPerBlock(g);
     const std::uint64_t size = std::uint64_t(settings.blockSize);
     const std::uint64_t perContext = (std::uint64_t(settings.contextLength) + size - 1) / size;
-    const std::uint64_t free = target.freeMemory();
+    const auto [standard, free] = target.kvBudget(*options.model.model, maxStepTokens);
     std::uint64_t wanted = settings.kvBlocks;
     if (wanted == 0 && settings.kvMemory > 0)
         wanted = settings.kvMemory / bytesPerBlock;
     else if (wanted == 0)
-        wanted = std::clamp<std::uint64_t>(free / 4 / bytesPerBlock, 2, kDefaultContexts * perContext);
+        wanted = std::clamp<std::uint64_t>(standard / bytesPerBlock, 2, kDefaultContexts * perContext);
     if (wanted < 2)
         return fail(ErrorCode::badInput, "the KV memory must hold at least two blocks of " +
                                              std::to_string(bytesPerBlock) + " bytes");
     const auto bytes = checkedMul(wanted, bytesPerBlock);
     if (!bytes || *bytes > free || wanted >= kNoBlock.value)
-        return fail(ErrorCode::badInput, "a KV pool of " + std::to_string(wanted) + " blocks needs " +
-                                             (bytes ? gib(*bytes) : "more bytes than there are") + ", but only " +
-                                             gib(free) + " of memory are free; ask for less");
+        return fail(target.name() == "cpu" ? ErrorCode::badInput : ErrorCode::outOfMemory,
+                    "a KV pool of " + std::to_string(wanted) + " blocks needs " +
+                        (bytes ? gib(*bytes) : "more bytes than there are") + ", but only " + gib(free) +
+                        " of memory are free on " + target.deviceName() + "; ask for less");
     blocks = std::uint32_t(wanted);
     settings.kvBlocks = wanted;
     settings.kvMemory = *bytes;
     return {};
+}
+
+// For payloads of a GPU's blocks: a quarter of what the host has free, as a pool of the CPU's would take.
+std::uint64_t Engine::Impl::hostTierBytes() const
+{
+    const auto host = backend::makeCpuBackend();
+    return host ? (*host)->freeMemory() / 4 : 0;
 }
 
 Result<void> Engine::Impl::makeCache()
@@ -204,9 +295,16 @@ Result<void> Engine::Impl::makeCache()
     trace::EventSink &sink = options.events ? *options.events : nullSink;
     const Clock &clock = options.wallClock ? *options.wallClock : systemClock;
     KVILT_TRY(cache, kv::KvCache::create(std::move(config), sink, clock));
-    const bool stores = settings.cache && options.kvStore != nullptr && options.fingerprint != model::Fingerprint{};
-    tiers = std::make_unique<KvTiers>(*cache, *program, layout, stores ? options.kvStore : nullptr, options.clockNs);
+    makeTiers();
     return tiers->indexStored();
+}
+
+void Engine::Impl::makeTiers()
+{
+    const bool stores = settings.cache && options.kvStore != nullptr && options.fingerprint != model::Fingerprint{};
+    const bool besideGpu = settings.cache && device->totalMemory() > 0;
+    tiers = std::make_unique<KvTiers>(*cache, *program, layout, stores ? options.kvStore : nullptr,
+                                      besideGpu ? options.hostTierBytes.value_or(hostTierBytes()) : 0, options.clockNs);
 }
 
 Result<void> Engine::Impl::check(const Request &request) const
@@ -299,8 +397,16 @@ void Engine::cancelAll()
 Result<StepReport> Engine::step()
 {
     auto report = m_impl->step();
-    if (!report)
-        m_impl->failAll(report.error().message);
+    if (report)
+        return report;
+    const bool deviceGone = report.error().code == ErrorCode::device || report.error().code == ErrorCode::outOfMemory;
+    if (deviceGone && m_impl->settings.backend != "cpu") {
+        if (const auto taken = m_impl->takeOverOnCpu(report.error()); taken)
+            return StepReport{.worked = true};
+        else
+            report = tl::unexpected(taken.error());
+    }
+    m_impl->failAll(report.error().message);
     return report;
 }
 
@@ -372,6 +478,8 @@ const api::EngineSettings &Engine::settings() const { return m_impl->settings; }
 std::uint32_t Engine::contextLength() const { return std::uint32_t(m_impl->settings.contextLength); }
 std::string Engine::isa() const { return m_impl->program->isa(); }
 std::string Engine::numerics() const { return m_impl->program->numerics(); }
+std::uint64_t Engine::hostTierBytes() const { return m_impl->tiers->bytesInHost(); }
+std::string Engine::takeDeviceNote() { return std::exchange(m_impl->deviceNote, {}); }
 std::string Engine::deviceName() const { return m_impl->device->deviceName(); }
 double Engine::prefillTokensPerSecond() const { return m_impl->meter.prefillRate(); }
 double Engine::decodeTokensPerSecond() const { return m_impl->meter.decodeRate(); }

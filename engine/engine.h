@@ -36,6 +36,9 @@ class KvStore;
 namespace kvilt::trace {
 class EventSink;
 }
+namespace kvilt::backend {
+class Backend;
+}
 
 namespace kvilt {
 
@@ -150,6 +153,10 @@ struct EngineOptions {
     double stepSeconds = 0.1;                   // aim for the longest step
     std::uint32_t chunk = 0;                    // fixed prefill chunk (tests, `logits --chunk`); 0: by measured rate
     bool contiguous = false;                    // benchmark aid, see PrepareOptions
+    bool cpuInstead = false;                    // backend cuda: a GPU that cannot be used is no error, see takeDeviceNote()
+    std::optional<std::uint64_t> hostTierBytes; // beside a GPU: blocks it evicts stay in so much of the host's memory
+    // Opens the GPU where settings.backend is auto or cuda; empty: the first one there is (tests bring their own).
+    std::function<Result<std::unique_ptr<backend::Backend>>()> openCuda;
 };
 
 // The facade: one model on one backend, its block pool, its scheduler and the generations in flight.
@@ -208,6 +215,9 @@ public:
     std::string isa() const;
     std::string numerics() const;
     std::string deviceName() const;
+    std::uint64_t hostTierBytes() const; // payloads of a GPU's blocks in the host's memory
+    // Why the CPU computes although a GPU was wanted or lost: one sentence, once; empty when there is nothing to say.
+    std::string takeDeviceNote();
     double prefillTokensPerSecond() const; // measured, 0 before the first prompt
     double decodeTokensPerSecond() const;
 

@@ -25,10 +25,20 @@ public:
 struct Engine::Impl {
     explicit Impl(EngineOptions o) : options(std::move(o)) {}
 
-    Result<void> choose(); // settings with their zeros replaced; cheap
+    Result<void> settle(); // settings with their zeros replaced, the layout of the KV
+    Result<void> choose(); // the same and the pool on the CPU; cheap
     Result<void> prepare();
+    Result<void> prepareOnCuda();
+    Result<void> prepareOn(std::unique_ptr<backend::Backend> backend);
+    Result<std::unique_ptr<backend::Program>> prepareProgram(backend::Backend &backend) const;
     Result<void> choosePool(backend::Backend &device);
     Result<void> makeCache();
+    void makeTiers();
+    std::uint64_t hostTierBytes() const;
+    void makeScheduler();
+
+    // The GPU is lost or full: everything it held is forgotten, and what was under way is computed again by the CPU.
+    Result<void> takeOverOnCpu(const Error &why);
 
     Result<SequenceId> submit(Request request);
     Result<void> check(const Request &request) const;
@@ -37,6 +47,7 @@ struct Engine::Impl {
     sched::SchedulerState schedulerState();
     void preempt(SequenceId id);
     bool admit(SequenceId id);
+    std::optional<backend::TokenSampling> deviceSampling(const Sequence &sequence, std::uint32_t end) const;
     void recordLookup(Sequence &sequence, const kv::Request &request, const kv::Lookup &found);
     // Slices whose blocks could be reserved; copies are done.
     Result<backend::StepPlan> makePlan(const std::vector<sched::PlannedSlice> &run);
@@ -57,6 +68,8 @@ struct Engine::Impl {
     api::EngineSettings settings;
     kv::KvLayout layout;
     std::uint32_t blocks = 0; // a group
+    std::string deviceNote;
+    std::uint32_t maxStepTokens = 0;
     std::unique_ptr<backend::Backend> device;
     std::unique_ptr<backend::Program> program;
     NullSink nullSink;

@@ -34,6 +34,8 @@ Result<StepReport> Engine::Impl::step()
     if (!report.worked && std::any_of(sequences.begin(), sequences.end(), [](const auto &entry) {
             return entry.second->stage != Sequence::Stage::finished;
         })) {
+        if (!storageProblem.empty() && settings.backend != "cpu")
+            return fail(ErrorCode::outOfMemory, storageProblem); // the CPU has other memory
         failStuck();
         report.worked = true;
     }
@@ -159,16 +161,28 @@ Result<backend::StepPlan> Engine::Impl::makePlan(const std::vector<sched::Planne
         std::uint32_t rows = end == s->tokens.size() ? 1 : 0;
         if (s->request.logitsFrom >= 0 && std::int64_t(end) > s->request.logitsFrom && slice.first < s->promptTokens())
             rows = std::min(slice.count, end - std::uint32_t(s->request.logitsFrom));
+        const auto sampling = rows == 1 ? deviceSampling(*s, end) : std::nullopt;
         plan.slices.push_back({.sequence = s->id,
                                .tokens = std::span(s->tokens).subspan(slice.first, slice.count),
                                .source = std::nullopt,
                                .firstPosition = std::int32_t(slice.first),
                                .tables = cache->tables(s->id),
-                               .logitRows = rows});
+                               .logitRows = sampling ? 0 : rows,
+                               .sampling = sampling});
     }
     for (const kv::CopyOrder &copy : copies)
         program->copyBlock(copy.group, copy.from, copy.to, copy.tokens);
     return plan;
+}
+
+// Where the program chooses tokens itself and nobody else wants to see the logits. `end`: the first position not computed yet.
+std::optional<backend::TokenSampling> Engine::Impl::deviceSampling(const Sequence &s, std::uint32_t end) const
+{
+    const bool wanted = end == s.tokens.size() && s.choosesByLogitsAlone() &&
+                        !(s.request.logitsFrom >= 0 && end <= s.promptTokens());
+    if (!wanted || !program->samples(s.request.sampling))
+        return std::nullopt;
+    return backend::TokenSampling{&s.request.sampling, s.tokens, s.tokens.size() - s.promptTokens()};
 }
 
 bool Engine::Impl::growStorage(GroupIndex group, std::uint32_t count)
@@ -225,7 +239,10 @@ void Engine::Impl::applySlice(Sequence &s, const backend::PlanSlice &slice, cons
                 s.request.logitSink(std::int32_t(position), row(i));
     if (first + count < s.tokens.size())
         return;
-    s.takeLogits(row(slice.logitRows - 1), positionLimit(), options.clockNs());
+    if (slice.sampling)
+        s.takeToken(result.token, {}, positionLimit(), options.clockNs());
+    else
+        s.takeLogits(row(slice.logitRows - 1), positionLimit(), options.clockNs());
     if (s.stage == Sequence::Stage::finished)
         end(s, api::EventReason::finished);
 }

@@ -7,10 +7,14 @@
 
 namespace kvilt {
 
+namespace {
+constexpr std::int64_t kHostRow = -1; // a payload that no row on disk stands behind
+}
+
 KvTiers::KvTiers(kv::KvCache &cache, backend::Program &program, const kv::KvLayout &layout, store::KvStore *kvStore,
-                 std::function<std::uint64_t()> clockNs)
-    : m_cache(cache), m_program(program), m_layout(layout), m_store(kvStore), m_clockNs(std::move(clockNs)),
-      m_numerics(program.numerics())
+                 std::uint64_t hostBytes, std::function<std::uint64_t()> clockNs)
+    : m_cache(cache), m_program(program), m_layout(layout), m_store(kvStore), m_host(hostBytes),
+      m_clockNs(std::move(clockNs)), m_numerics(program.numerics())
 {
 }
 
@@ -57,7 +61,8 @@ void KvTiers::restoreFor(Sequence &s, std::uint64_t begin, std::uint64_t limit)
             s.restoreFailed = true;
             break;
         }
-        rows.push_back(order.row);
+        if (order.row != kHostRow)
+            rows.push_back(order.row);
         s.restores.pop_front();
         ++s.stats.restoredBlocks;
     } while (!s.restores.empty() && m_clockNs() - begin <= limit);
@@ -66,20 +71,29 @@ void KvTiers::restoreFor(Sequence &s, std::uint64_t begin, std::uint64_t limit)
         s.stats.phase = SequencePhase::prefill;
     }
     s.stats.restoreSeconds += double(m_clockNs() - started) * 1e-9;
-    m_store->touch(rows);
+    if (m_store != nullptr && !rows.empty())
+        m_store->touch(rows);
 }
 
 bool KvTiers::restoreOne(Sequence &s, const kv::RestoreOrder &order)
 {
+    if (const HostTier::Entry *entry = m_host.find({order.name, order.group}); entry && !order.near)
+        return promote(s, order, entry->bytes);
     const std::uint64_t started = m_clockNs();
     const store::PayloadKey key{order.name, order.group, m_numerics};
     const auto first = std::size_t(order.firstToken);
     const auto tokens = std::span<const TokenId>(s.tokens).subspan(first, m_layout.blockSize);
     m_payload.resize(m_layout.bytesPerBlock(order.group.value));
-    const store::ReadOutcome outcome = m_store->read(order.row, key, tokens, m_payload);
-    if (outcome == store::ReadOutcome::ok && m_program.importBlock(order.group, order.block, m_payload)) {
-        m_cache.restored(s.id, order, std::uint32_t((m_clockNs() - started) / 1000));
-        return true;
+    const store::ReadOutcome outcome =
+        m_store == nullptr || order.row == kHostRow ? store::ReadOutcome::missing : m_store->read(order.row, key, tokens, m_payload);
+    if (outcome == store::ReadOutcome::ok) {
+        const Result<void> filled = m_program.importBlock(order.group, order.block, m_payload);
+        if (filled) {
+            m_cache.restored(s.id, order, std::uint32_t((m_clockNs() - started) / 1000));
+            return true;
+        }
+        if (filled.error().code == ErrorCode::device || filled.error().code == ErrorCode::outOfMemory)
+            return false; // the payload is good: the next step says what has become of the device
     }
     m_cache.forgetStored(order.name, order.group, m_numerics,
                          outcome == store::ReadOutcome::missing ? api::EventReason::evicted
@@ -87,22 +101,52 @@ bool KvTiers::restoreOne(Sequence &s, const kv::RestoreOrder &order)
     return false;
 }
 
+bool KvTiers::promote(Sequence &s, const kv::RestoreOrder &order, std::span<const std::byte> bytes)
+{
+    const std::uint64_t started = m_clockNs();
+    if (!m_program.importBlock(order.group, order.block, bytes))
+        return false; // the device: the next step says what has become of it
+    m_cache.restored(s.id, order, std::uint32_t((m_clockNs() - started) / 1000), api::Tier::host);
+    return true;
+}
+
+bool KvTiers::writesToDisk() const
+{
+    return m_store != nullptr && m_store->writable();
+}
+
 void KvTiers::storeSealed()
 {
     std::vector<kv::SealedBlock> sealed = m_cache.takeSealed();
-    if (m_store == nullptr || !m_store->writable())
+    if (!writesToDisk() && !m_host.enabled())
         return;
     for (kv::SealedBlock &block : sealed) {
+        std::vector<std::byte> bytes(m_layout.bytesPerBlock(block.group.value));
+        if (!m_program.exportBlock(block.group, block.block, bytes))
+            continue; // computed again some day
+        if (m_host.enabled())
+            demote(block, bytes);
+        if (!writesToDisk())
+            continue;
         store::NewPayload payload{.key = {block.name, block.group, m_numerics},
                                   .parent = block.parentName,
                                   .firstToken = block.firstToken,
                                   .tokens = std::move(block.tokens),
                                   .session = block.session,
                                   .turn = block.turn};
-        payload.bytes.resize(m_layout.bytesPerBlock(block.group.value));
-        if (m_program.exportBlock(block.group, block.block, payload.bytes))
-            m_store->put(std::move(payload)); // declined: counted by the store, computed again some day
+        payload.bytes = std::move(bytes);
+        m_store->put(std::move(payload)); // declined: counted by the store
     }
+}
+
+void KvTiers::demote(const kv::SealedBlock &block, std::span<const std::byte> bytes)
+{
+    for (const HostTier::Entry &gone : m_host.put({block.name, block.group}, bytes))
+        if (!gone.onDisk)
+            m_cache.forgetStored(gone.key.name, gone.key.group, m_numerics, api::EventReason::lru, api::Tier::host);
+    if (m_host.holds({block.name, block.group}))
+        m_cache.markStored({block.name, block.group, m_numerics, kHostRow, bytes.size(), api::Tier::host}, block.session,
+                           block.turn);
 }
 
 void KvTiers::takeCommitted()
@@ -111,11 +155,32 @@ void KvTiers::takeCommitted()
         return;
     for (const store::KvCompletion &done : m_store->takeCompletions()) {
         const kv::StoredPayload payload{done.key.name, done.key.group, done.key.numerics, done.row, done.bytes};
-        if (done.kind == store::KvCompletion::Kind::stored)
-            m_cache.markStored(payload, done.session, done.turn);
-        else
-            m_cache.forgetStored(done.key.name, done.key.group, done.key.numerics, done.reason);
+        if (done.kind != store::KvCompletion::Kind::stored) {
+            forgetOnDisk(payload, done.reason);
+            continue;
+        }
+        m_cache.markStored(payload, done.session, done.turn);
+        if (HostTier::Entry *entry = m_host.find({done.key.name, done.key.group}))
+            entry->onDisk = true;
     }
+}
+
+// The disk has given a row up; a copy in the host's memory stays findable.
+void KvTiers::forgetOnDisk(const kv::StoredPayload &payload, api::EventReason reason)
+{
+    m_cache.forgetStored(payload.name, payload.group, payload.numerics, reason);
+    HostTier::Entry *entry = payload.numerics == m_numerics ? m_host.find({payload.name, payload.group}) : nullptr;
+    if (!entry)
+        return;
+    entry->onDisk = false;
+    m_cache.addStored({payload.name, payload.group, m_numerics, kHostRow, entry->bytes.size(), api::Tier::host});
+}
+
+void KvTiers::dropHost()
+{
+    for (const HostTier::Entry &gone : m_host.takeAll())
+        if (!gone.onDisk)
+            m_cache.forgetStored(gone.key.name, gone.key.group, m_numerics, api::EventReason::dropped, api::Tier::host);
 }
 
 void KvTiers::rememberRoot(const std::string &salt)

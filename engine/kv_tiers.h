@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/backend/backend.h"
+#include "engine/host_tier.h"
 #include "engine/kv/kv_cache.h"
 #include "engine/sequence.h"
 
@@ -20,15 +21,15 @@ class KvStore;
 
 namespace kvilt {
 
-// Moves blocks between the pool and the disk: hands sealed ones to the store, reads wanted ones back. What cannot be
-// read is forgotten and computed instead; storing never fails a generation.
+// Moves blocks between the pool, the host's memory (beside a GPU only) and the disk: hands sealed ones out, brings wanted
+// ones back from the nearest place. What cannot be read is forgotten and computed instead; storing never fails a generation.
 class KvTiers {
 public:
     using Sequences = std::map<std::uint64_t, std::unique_ptr<Sequence>>;
 
-    // `kvStore` may be null: nothing is stored or restored.
+    // `kvStore` may be null: nothing goes to the disk. `hostBytes`: for payloads in the host's memory; 0: none are kept.
     KvTiers(kv::KvCache &cache, backend::Program &program, const kv::KvLayout &layout, store::KvStore *kvStore,
-            std::function<std::uint64_t()> clockNs);
+            std::uint64_t hostBytes, std::function<std::uint64_t()> clockNs);
 
     Result<void> indexStored(); // what the store holds becomes findable
     // Reads blocks for sequences in stage `restoring`, oldest first, for about `seconds`. True: something was read.
@@ -37,6 +38,8 @@ public:
     void takeCommitted();       // what the store thread has committed since
     Result<void> flush();
     std::uint64_t bytesOnDisk() const;
+    std::uint64_t bytesInHost() const { return m_host.bytes(); }
+    void dropHost(); // its payloads are of no use any more
     void rememberRoot(const std::string &salt); // before the first block under it is sealed
     void setTip(const Sequence &sequence);      // its branch ends here now; before its blocks are released
 
@@ -47,11 +50,16 @@ public:
 private:
     void restoreFor(Sequence &sequence, std::uint64_t begin, std::uint64_t limit);
     bool restoreOne(Sequence &sequence, const kv::RestoreOrder &order);
+    bool promote(Sequence &sequence, const kv::RestoreOrder &order, std::span<const std::byte> bytes);
+    void demote(const kv::SealedBlock &block, std::span<const std::byte> bytes);
+    void forgetOnDisk(const kv::StoredPayload &payload, api::EventReason reason);
+    bool writesToDisk() const;
 
     kv::KvCache &m_cache;
     backend::Program &m_program;
     const kv::KvLayout &m_layout;
     store::KvStore *m_store;
+    HostTier m_host;
     std::function<std::uint64_t()> m_clockNs;
     std::string m_numerics;
     std::set<std::string> m_salts;

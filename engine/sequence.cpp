@@ -66,8 +66,15 @@ void Sequence::takeLogits(std::span<const float> logits, std::uint32_t roomEnd, 
     const std::size_t made = tokens.size() - promptTokens();
     if (made >= limit)
         return finish(api::FinishReason::length);
-    const TokenId token = request.forcedReply.empty() ? m_sampler.sample(logits, tokens, made)
-                                                      : request.forcedReply[made];
+    takeToken(request.forcedReply.empty() ? m_sampler.sample(logits, tokens, made) : request.forcedReply[made], logits, roomEnd,
+              nowNs);
+}
+
+void Sequence::takeToken(TokenId token, std::span<const float> logits, std::uint32_t roomEnd, std::uint64_t nowNs)
+{
+    const auto limit = request.forcedReply.empty() ? std::size_t(request.sampling.maxTokens)
+                                                   : request.forcedReply.size();
+    const std::size_t made = tokens.size() - promptTokens();
     const bool ends = request.forcedReply.empty() && !request.sampling.ignoreEos &&
                       m_tokenizer->isEndOfGeneration(token);
     if (ends)

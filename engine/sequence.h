@@ -28,6 +28,14 @@ public:
     // The last row of logits is there: chooses and takes a token. Ends the sequence at an end token, a stop string,
     // the token limit, or when no position is left (`roomEnd`: positions there may be at most).
     void takeLogits(std::span<const float> logits, std::uint32_t roomEnd, std::uint64_t nowNs);
+    // The same with a token that a device has chosen; its logits only where they are known.
+    void takeToken(TokenId token, std::span<const float> logits, std::uint32_t roomEnd, std::uint64_t nowNs);
+    // A token is wanted, and nothing but it: no logprobs, no forced reply.
+    bool choosesByLogitsAlone() const
+    {
+        return request.logprobs == 0 && request.forcedReply.empty() &&
+               tokens.size() - promptTokens() < std::size_t(request.sampling.maxTokens);
+    }
     void finish(api::FinishReason reason, std::string problem = {});
 
     bool hasOutput() const { return m_hasOutput; }

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/cli/bench_rig.h"
 
+#include "engine/backend/open_backend.h"
 #include "engine/model/model.h"
 #include "engine/sched/sampler.h"
 
 #include <algorithm>
 
 namespace kvilt::cli {
-
-namespace {
-constexpr std::uint32_t kMaxStep = 512;
-}
 
 Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, const api::EngineSettings &settings,
                                                    const Shape &shape, bool contiguous)
@@ -25,17 +22,18 @@ Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, con
     rig->m_layout = model::makeKvLayout(d, settings.kType, settings.vType, std::uint32_t(settings.blockSize));
     const std::uint64_t size = std::uint64_t(settings.blockSize);
     const std::uint64_t blocks = shape.batch * ((positions + size - 1) / size + 1);
-    KVILT_TRY(rig->m_device, backend::makeCpuBackend());
+    KVILT_TRY(rig->m_device, backend::openBackend(settings));
+    rig->m_maxStep = rig->m_device->preferredStepTokens();
     std::uint64_t bytes = 0;
     for (std::size_t g = 0; g < rig->m_layout.groups.size(); ++g)
         bytes += rig->m_layout.bytesPerBlock(g) * blocks;
-    if (bytes > rig->m_device->freeMemory())
+    if (bytes > rig->m_device->kvBudget(*model.model, rig->m_maxStep).most)
         return fail(ErrorCode::badInput, "the KV of this benchmark does not fit into memory; ask for less depth or batch");
     KVILT_TRY(rig->m_program,
               rig->m_device->prepare(model.model, rig->m_layout,
                                      {.threads = settings.threads,
                                       .blockCapacity = std::vector(rig->m_layout.groups.size(), std::uint32_t(blocks)),
-                                      .maxStepTokens = kMaxStep,
+                                      .maxStepTokens = rig->m_maxStep,
                                       .contiguous = contiguous}));
     kv::KvCacheConfig config{.layout = rig->m_layout, .identity = {}, .blocks = std::uint32_t(blocks),
                              .numerics = rig->m_program->numerics(), .caching = false};
@@ -88,8 +86,8 @@ Result<void> BenchRig::startSequence(std::uint32_t b)
 Result<double> BenchRig::advance(std::uint32_t b, std::uint32_t first, std::uint32_t tokens)
 {
     double seconds = 0;
-    for (std::uint32_t done = 0; done < tokens; done += kMaxStep) {
-        KVILT_TRY(const double more, step(b, b + 1, first + done, std::min(kMaxStep, tokens - done)));
+    for (std::uint32_t done = 0; done < tokens; done += m_maxStep) {
+        KVILT_TRY(const double more, step(b, b + 1, first + done, std::min(m_maxStep, tokens - done)));
         seconds += more;
     }
     return seconds;

@@ -24,7 +24,10 @@ public:
                                                     const Shape &shape, bool contiguous);
     // `contiguous`: each sequence's blocks lie one after the other in one piece of memory; else in pages, shuffled.
 
-    // Seconds to compute `tokens` more of every sequence, in chunks of at most 512 tokens a step.
+    const backend::Backend &device() const { return *m_device; }
+    const backend::Program &program() const { return *m_program; }
+
+    // Seconds to compute `tokens` more of every sequence, in chunks of the step size that the device likes best.
     Result<double> prefill(std::uint32_t tokens);
     // Seconds to make `tokens` more of every sequence, one at a time, all sequences in one step.
     Result<double> decode(std::uint32_t tokens);
@@ -45,6 +48,7 @@ private:
     Result<void> takeBack();
 
     kv::KvLayout m_layout;
+    std::uint32_t m_maxStep = 512;
     std::unique_ptr<backend::Backend> m_device;
     std::unique_ptr<backend::Program> m_program;
     Quiet m_sink;

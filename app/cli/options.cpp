@@ -5,6 +5,8 @@
 #include "engine/kv/eviction_policy.h"
 #include "engine/sched/sampler.h"
 
+#include <cstdlib>
+
 namespace kvilt::cli {
 
 namespace {
@@ -25,7 +27,8 @@ void ModelOptions::addTo(Command &command, bool required)
     Option file = command.option("model", model, "GGUF file");
     if (required)
         file.required();
-    command.option("--backend", backend, "cpu, cuda or auto").showDefault();
+    command.option("--backend", backend, "cpu, cuda or auto: the GPU where there is one").showDefault();
+    command.flag("--deterministic", deterministic, "On a GPU: own kernels only, so that no bit depends on the batch");
     command.option("--threads", threads, "Threads that compute (default: one a core)");
     command.option("--kv-type", kvType, "f16, bf16, f32, q8, q4, fp8; or k=q8,v=q4").showDefault();
     command.option("--block-size", blockSize, "Tokens a block: 16, 32, ... 512").showDefault();
@@ -42,12 +45,12 @@ Result<api::EngineSettings> ModelOptions::resolve() const
     KVILT_TRY_VOID(inRange("--block-size", blockSize, 16, 512));
     KVILT_TRY_VOID(inRange("--kv-blocks", kvBlocks, 0, std::int64_t(1) << 31));
     KVILT_TRY_VOID(inRange("--ctx-size", context, 0, 1 << 30));
-    if (backend == "cuda")
-        return fail(ErrorCode::unsupported, "--backend cuda is not in this build; use cpu or auto");
     if (kvBlocks > 0 && !kvMemory.empty())
         return fail(ErrorCode::badInput, "--kv-blocks and --kv-memory both say how large the pool is; give one of them");
     api::EngineSettings settings;
     settings.backend = backend;
+    if (deterministic)
+        ::setenv("KVILT_CUDA_DETERMINISTIC", "1", 1);
     settings.threads = int(threads);
     settings.blockSize = int(blockSize);
     settings.kvBlocks = std::uint64_t(kvBlocks);

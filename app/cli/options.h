@@ -15,6 +15,7 @@ namespace kvilt::cli {
 struct ModelOptions {
     std::string model;
     std::string backend = "auto";
+    bool deterministic = false;
     std::int64_t threads = 0;
     std::string kvType = "f16";
     std::int64_t blockSize = 16;

@@ -74,7 +74,15 @@ Result<std::unique_ptr<Engine>> makeEngine(const LoadedModel &model, const api::
     }
     if (adjust)
         adjust(options);
-    return Engine::create(std::move(options));
+    KVILT_TRY(auto engine, Engine::create(std::move(options)));
+    tellDeviceNote(*engine);
+    return engine;
+}
+
+void tellDeviceNote(Engine &engine)
+{
+    if (const std::string sentence = engine.takeDeviceNote(); !sentence.empty())
+        note(sentence);
 }
 
 Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume)
@@ -82,6 +90,7 @@ Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutp
     const StopSignals signals(engine);
     while (!engine.idle()) {
         auto step = engine.step();
+        tellDeviceNote(engine);
         if (step && signals.caught())
             engine.cancelAll();
         for (SequenceOutput &output : engine.takeOutputs())

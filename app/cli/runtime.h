@@ -37,6 +37,9 @@ private:
     struct sigaction m_interrupt {}, m_terminate {}; // as they were
 };
 
+// Says on standard error why the CPU computes, where a GPU was wanted or has been lost.
+void tellDeviceNote(Engine &engine);
+
 // Steps until nothing waits or runs; each output goes to `consume`. StopSignals cancel what runs.
 Result<void> drive(Engine &engine, const std::function<Result<void>(SequenceOutput)> &consume);
 

@@ -97,6 +97,7 @@ struct EngineWorker::Impl {
             models->saveSettings(std::move(change));
     }
     void restoreOpenSession();
+    void tellDeviceNote();
 
     WorkerOptions options;
     Mailbox<Letter> mailbox;
@@ -216,6 +217,7 @@ void EngineWorker::Impl::loop(std::stop_token stop)
                 notice(Severity::error, "model", step.error().message);
                 turns->stopAll();
             }
+            tellDeviceNote();
             turns->distribute();
         }
         turns->tick();
@@ -238,6 +240,8 @@ void EngineWorker::Impl::installEngine(std::unique_ptr<Engine> next)
     turns->setEngine(engine.get());
     cache->setEngine(engine.get());
     if (engine) {
+        if (const std::string note = engine->takeDeviceNote(); !note.empty())
+            notice(Severity::warning, "model", note);
         cache->refresh(steadyNs(), true);
         restoreOpenSession();
     }
@@ -254,6 +258,17 @@ void EngineWorker::Impl::comparePolicies()
     background->post([this, question = std::move(question)](const std::atomic<bool> &) {
         send(worker::comparePolicies(question));
     });
+}
+
+// The GPU was lost or full and the CPU has taken over: the window shows the new device and an empty pool.
+void EngineWorker::Impl::tellDeviceNote()
+{
+    const std::string note = engine->takeDeviceNote();
+    if (note.empty())
+        return;
+    notice(Severity::warning, "model", note);
+    out(ModelDesk::stateOf(*engine));
+    cache->refresh(steadyNs(), true);
 }
 
 // What the open chat has on disk is read now, before anybody asks: its next turn then starts at once. Only what is

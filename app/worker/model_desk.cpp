@@ -35,6 +35,7 @@ Result<std::unique_ptr<Engine>> prepare(const api::command::LoadModel &command, 
     progress(0.2, facts);
     EngineOptions options;
     options.settings = command.settings;
+    options.cpuInstead = true;
     options.events = events;
     if (command.settings.cache && kv) {
         KVILT_TRY(options.fingerprint, fingerprintOf(*loaded.model, paths, cancel));
@@ -72,12 +73,7 @@ void ModelDesk::load(const api::command::LoadModel &command, store::KvStore *kv,
         auto loaded = std::make_shared<Loaded>();
         loaded->state.facts = loading.facts;
         if (engine) {
-            loaded->state.phase = api::update::ModelPhase::ready;
-            loaded->state.facts = factsOf(*(*engine)->loaded().model, command.settings);
-            loaded->state.settings = (*engine)->settings();
-            loaded->state.isa = (*engine)->isa();
-            loaded->state.device = (*engine)->deviceName();
-            loaded->state.progress = 1;
+            loaded->state = stateOf(**engine);
             loaded->engine = std::move(*engine);
         } else {
             loaded->state.phase = api::update::ModelPhase::failed;
@@ -88,6 +84,18 @@ void ModelDesk::load(const api::command::LoadModel &command, store::KvStore *kv,
                 done(std::move(*loaded));
         });
     });
+}
+
+api::update::ModelState ModelDesk::stateOf(const Engine &engine)
+{
+    api::update::ModelState state;
+    state.phase = api::update::ModelPhase::ready;
+    state.facts = factsOf(*engine.loaded().model, engine.settings());
+    state.settings = engine.settings();
+    state.isa = engine.isa();
+    state.device = engine.deviceName();
+    state.progress = 1;
+    return state;
 }
 
 void ModelDesk::probe(const std::string &path, const api::EngineSettings &settings)

@@ -26,6 +26,8 @@ public:
     void load(const api::command::LoadModel &command, store::KvStore *kv, trace::EventSink *events,
               std::function<void(Loaded)> done);
     void forget() { ++*m_generation; }
+    // What the window is told of an engine that is ready.
+    static api::update::ModelState stateOf(const Engine &engine);
     void probe(const std::string &path, const api::EngineSettings &settings);
     // `mayMeasure`: nothing runs that measuring this machine's memory would disturb.
     void scan(std::vector<std::string> folders, const api::EngineSettings &settings, bool mayMeasure);

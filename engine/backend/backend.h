@@ -31,6 +31,14 @@ struct TokenFromTicket {
     std::uint32_t slice = 0;
 };
 
+// How a program that samples(settings) chooses the token after a slice's last row: as sched::Sampler does.
+struct TokenSampling {
+    const api::SamplingSettings *settings = nullptr; // valid until collect(), like the history
+    // Prompt and reply so far; with PlanSlice::source the token it names is the newest and not among these.
+    std::span<const TokenId> history;
+    std::uint64_t position = 0;                      // tokens made before
+};
+
 // A run of consecutive tokens of one sequence in one step.
 struct PlanSlice {
     SequenceId sequence;
@@ -43,6 +51,7 @@ struct PlanSlice {
     // Logits are made for the slice's last `logitRows` tokens; 0: none (a chunk in the middle of a prompt).
     std::uint32_t logitRows = 0;
     bool sampleGreedily = false;           // the backend also returns the arg-max token of the last row
+    std::optional<TokenSampling> sampling; // the backend chooses the token; its row's logits need not come to the host
 };
 
 // One step: slices of different sequences, computed as one batch. The result for a slice never depends on its
@@ -55,10 +64,10 @@ struct StepPlan {
 
 struct SliceResult {
     std::span<const float> logits; // [logitRows, vocabularySize], valid until the next submit()
-    TokenId greedyToken = -1;
+    TokenId token = -1; // that sampleGreedily or sampling asked for
 };
 
-// Where a step's time went.
+// Where a step's time went; all zero where a backend cannot tell (a GPU runs the phases of a step without coming back).
 struct PhaseSeconds {
     double gemm = 0;      // products with weights
     double attention = 0; // scores and values
@@ -92,7 +101,12 @@ public:
     virtual Result<void> importBlock(GroupIndex group, BlockId block, std::span<const std::byte> in) = 0;
 
     virtual std::string numerics() const = 0; // "cpu:2": which arithmetic made the KV
-    virtual std::string isa() const = 0;      // "avx2", "avx512-vnni", ...
+    virtual std::string isa() const = 0;      // "avx2", "avx512-vnni", ..., "sm_90"
+
+    // Whether PlanSlice::sampling may ask for such a token.
+    virtual bool samples(const api::SamplingSettings &) const { return false; }
+    // Steps that may be submitted before the first of them is collected.
+    virtual std::uint32_t stepsInFlight() const { return 1; }
 };
 
 struct PrepareOptions {
@@ -103,12 +117,21 @@ struct PrepareOptions {
     bool contiguous = false;
 };
 
+// Bytes that blocks may take once a model is ready.
+struct KvBudget {
+    std::uint64_t standard = 0; // what is taken unasked
+    std::uint64_t most = 0;     // more is refused
+};
+
 class Backend {
 public:
     virtual ~Backend() = default;
     virtual std::string name() const = 0;      // "cpu", "cuda"
     virtual std::string deviceName() const = 0;
     virtual std::uint64_t freeMemory() const = 0;
+    virtual std::uint64_t totalMemory() const { return 0; } // of a device of its own; 0: the host's
+    virtual KvBudget kvBudget(const model::Model &model, std::uint32_t maxStepTokens) const = 0;
+    virtual std::uint32_t preferredStepTokens() const { return 512; } // the step size that prefill is fastest with
     virtual Result<std::unique_ptr<Program>> prepare(std::shared_ptr<const model::Model> model,
                                                      const kv::KvLayout &layout, const PrepareOptions &options) = 0;
 };

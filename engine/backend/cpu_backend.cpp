@@ -29,6 +29,13 @@ public:
 
     std::uint64_t freeMemory() const override { return availableMemory(); }
 
+    // A quarter of what is free: the user's other programs live in the same memory.
+    KvBudget kvBudget(const model::Model &, std::uint32_t) const override
+    {
+        const std::uint64_t free = freeMemory();
+        return {free / 4, free};
+    }
+
     Result<std::unique_ptr<Program>> prepare(std::shared_ptr<const model::Model> model, const kv::KvLayout &layout,
                                              const PrepareOptions &options) override
     {

@@ -158,9 +158,9 @@ StepResult CpuProgram::finish(const CpuStep &step, std::uint64_t beginNs, std::s
         SliceResult slice;
         if (!result.cancelled) {
             slice.logits = {logits + step.slices()[i].firstLogitRow * vocabulary, step.slices()[i].logitRows * vocabulary};
-            slice.greedyToken = step.greedyToken(i);
+            slice.token = step.greedyToken(i);
         }
-        sampled.tokens.push_back(slice.greedyToken);
+        sampled.tokens.push_back(slice.token);
         result.slices.push_back(slice);
     }
     m_sampled.push_back(std::move(sampled));

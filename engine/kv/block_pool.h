@@ -34,6 +34,7 @@ public:
     std::uint32_t reachAfter(std::uint32_t count) const;
     // No block from `capacity` on is ever taken for the first time; blocks taken already stay.
     void limit(std::uint32_t capacity) { m_capacity = std::min(m_capacity, std::max(capacity, m_fresh)); }
+    void unlimit(std::uint32_t capacity) { m_capacity = std::max(capacity, m_fresh); }
 
     std::uint32_t references(BlockId id) const { return id.value < m_links.size() ? m_links[id.value].references : 0; }
     Queue queue(BlockId id) const { return id.value < m_links.size() ? m_links[id.value].queue : Queue::none; }

@@ -159,6 +159,7 @@ std::size_t KvCache::markDead(std::span<const NodeId> nodes, SessionId session, 
 
 std::size_t KvCache::dropSession(SessionId session) { return m_impl->dropSession(session); }
 bool KvCache::reset(api::EventReason reason) { return m_impl->reset(reason); }
+void KvCache::changeNumerics(const std::string &numerics) { m_impl->changeNumerics(numerics); }
 std::optional<NodeInfo> KvCache::describe(NodeId node) const { return m_impl->describe(node); }
 
 std::optional<NodeId> KvCache::nodeOf(GroupIndex group, BlockId block) const
@@ -191,14 +192,15 @@ void KvCache::markStored(const StoredPayload &payload, SessionId session, TurnId
     m_impl->markStored(payload, session, turn);
 }
 
-void KvCache::forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason)
+void KvCache::forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason,
+                           api::Tier tier)
 {
-    m_impl->forgetStored(name, group, numerics, reason);
+    m_impl->forgetStored(name, group, numerics, reason, tier);
 }
 
-void KvCache::restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds)
+void KvCache::restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds, api::Tier from)
 {
-    m_impl->restored(sequence, order, microseconds);
+    m_impl->restored(sequence, order, microseconds, from);
 }
 
 std::uint32_t KvCache::highWater(GroupIndex group) const { return m_impl->m_groups[group.value].pool.highWater(); }

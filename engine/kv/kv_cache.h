@@ -139,13 +139,14 @@ struct SealedBlock {
     TurnId turn;
 };
 
-// A payload on disk.
+// A payload outside the pool: on disk, or (tier host) only in the host's memory beside a GPU.
 struct StoredPayload {
     BlockName name;
     GroupIndex group;
     std::string_view numerics;
     std::int64_t row = 0;                // the store's own key
     std::uint64_t bytes = 0;
+    api::Tier tier = api::Tier::disk;
 };
 
 // What is remembered of a node, for the inspector.
@@ -227,6 +228,8 @@ public:
     std::map<SessionId, std::uint32_t> blocksOfSessions() const;
     // Frees every idle block and forgets every ghost; false, and nothing changed, while a sequence holds a block.
     bool reset(api::EventReason reason);
+    // After a reset(): the blocks are filled by another arithmetic from now on, in other storage, which is asked for anew.
+    void changeNumerics(const std::string &numerics);
     std::optional<NodeInfo> describe(NodeId node) const;
     std::optional<NodeId> nodeOf(GroupIndex group, BlockId block) const;
     std::optional<BlockName> name(NodeId node); // its name on disk; nothing when the node is not known (any more)
@@ -240,9 +243,12 @@ public:
     // The store committed a payload (microseconds: how long it took).
     void markStored(const StoredPayload &payload, SessionId session, TurnId turn);
     // The store no longer has it (quota, drop KV, checksum): `reason` none, dropped, corruptPayload, ...
-    void forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason);
+    void forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason,
+                      api::Tier tier = api::Tier::disk);
     // A restore order is done: the block now is the node's.
-    void restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds);
+    // `from`: disk, or the host's memory.
+    void restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds,
+                  api::Tier from = api::Tier::disk);
     // When a restore fails: forgetStored(), release(sequence), look up again.
 
     // --- Views ---

@@ -131,11 +131,13 @@ struct KvCache::Impl {
     SessionId leaveNode(NodeSlot slot, SessionId session);
     std::map<SessionId, std::uint32_t> blocksOfSessions() const;
     bool reset(api::EventReason reason);
+    void changeNumerics(const std::string &numerics);
     std::optional<NodeInfo> describe(NodeId node) const;
     std::vector<SealedBlock> takeSealed();
     void markStored(const StoredPayload &payload, SessionId session, TurnId turn);
-    void forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason);
-    void restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds);
+    void forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics, api::EventReason reason,
+                      api::Tier tier);
+    void restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds, api::Tier from);
 
     // --- kv_cache_views.cpp ---
     api::PoolSnapshot snapshot() const;

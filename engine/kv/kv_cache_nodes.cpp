@@ -166,6 +166,17 @@ bool KvCache::Impl::reset(EventReason reason)
     return true;
 }
 
+void KvCache::Impl::changeNumerics(const std::string &numerics)
+{
+    m_config.numerics = numerics;
+    m_residency.changeOwn(numerics);
+    for (Group &group : m_groups) {
+        group.backed = 0;
+        group.pool.unlimit(m_config.blocks);
+    }
+    changed();
+}
+
 std::optional<NodeInfo> KvCache::Impl::describe(NodeId id) const
 {
     const NodeSlot slot = m_tree.find(id);
@@ -218,26 +229,27 @@ void KvCache::Impl::markStored(const StoredPayload &payload, SessionId session, 
     m_residency.addRow(payload.name,
                        {payload.group, m_residency.numerics(payload.numerics), payload.row, payload.bytes});
     changed();
-    api::CacheEvent e = event(EventKind::store, {{}, session, turn});
-    e.tier = api::Tier::disk;
+    api::CacheEvent e = event(payload.tier == api::Tier::host ? EventKind::demote : EventKind::store, {{}, session, turn});
+    e.tier = payload.tier;
     e.group = payload.group.value;
     e.a = saturate(payload.bytes);
     if (const NodeSlot node = m_residency.nodeOf(payload.name); node != kNoSlot) {
         e.node = m_tree[node].id.value;
-        e.block = m_residency.block(node, payload.group.value).value;
+        if (payload.tier == api::Tier::disk) // a copy in the host's memory changes nothing about the block
+            e.block = m_residency.block(node, payload.group.value).value;
     }
     emit(e);
 }
 
 void KvCache::Impl::forgetStored(const BlockName &name, GroupIndex group, std::string_view numerics,
-                                 EventReason reason)
+                                 EventReason reason, api::Tier tier)
 {
     const NumericsIndex arithmetic = m_residency.numerics(numerics);
     if (!m_residency.hasRow(name, group, arithmetic))
         return; // the store may say so twice
     tick();
     api::CacheEvent e = event(EventKind::evict, {});
-    e.tier = api::Tier::disk;
+    e.tier = tier;
     e.group = group.value;
     e.reason = reason;
     if (const NodeSlot node = m_residency.nodeOf(name); node != kNoSlot) {
@@ -250,7 +262,7 @@ void KvCache::Impl::forgetStored(const BlockName &name, GroupIndex group, std::s
     emit(e);
 }
 
-void KvCache::Impl::restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds)
+void KvCache::Impl::restored(SequenceId sequence, const RestoreOrder &order, std::uint32_t microseconds, api::Tier from)
 {
     const auto found = m_sequences.find(sequence);
     const NodeSlot node = m_tree.find(order.node);
@@ -266,9 +278,10 @@ void KvCache::Impl::restored(SequenceId sequence, const RestoreOrder &order, std
     if (!order.near)
         m_residency.bind(node, group, order.block);
     changed();
-    api::CacheEvent e = event(EventKind::restore, s.actor, group, order.block);
+    const bool fromHost = from == api::Tier::host;
+    api::CacheEvent e = event(fromHost ? EventKind::promote : EventKind::restore, s.actor, group, order.block);
     e.node = order.node.value;
-    e.tier = api::Tier::disk;
+    e.tier = fromHost ? api::Tier::device : api::Tier::disk;
     e.a = saturate(order.bytes);
     e.b = microseconds;
     emit(e);

@@ -73,6 +73,18 @@ NumericsIndex Residency::numerics(std::string_view text)
     return NumericsIndex(m_numerics.size() - 1);
 }
 
+void Residency::changeOwn(std::string_view text)
+{
+    const NumericsIndex next = numerics(text);
+    std::swap(m_numerics[0], m_numerics[next]);
+    for (auto &[name, stored] : m_stored) {
+        for (StoredRow &row : stored.rows)
+            row.numerics = row.numerics == next ? 0 : row.numerics == 0 ? next : row.numerics;
+        if (stored.node != kNoSlot)
+            refreshMasks(stored.node, stored);
+    }
+}
+
 bool Residency::knowsName(const BlockName &name) const
 {
     const auto found = m_stored.find(name);

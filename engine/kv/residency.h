@@ -75,6 +75,7 @@ public:
     bool anyStored() const { return m_storedRows > 0; }
     std::uint64_t storedBytes() const { return m_storedBytes; }
     NumericsIndex numerics(std::string_view text);
+    void changeOwn(std::string_view text); // this process computes with another arithmetic from now on
     bool onDisk(NodeSlot node, std::size_t group) const { return mask(m_ownRows, node) >> group & 1; }
     bool onDiskOtherwise(NodeSlot node, std::size_t group) const { return mask(m_otherRows, node) >> group & 1; }
     bool knowsName(const BlockName &name) const; // with at least one row

@@ -40,7 +40,7 @@ std::uint32_t blocksFor(std::uint32_t tokens, std::uint32_t blockSize)
 
 ProgramRunner::ProgramRunner(std::shared_ptr<const model::Model> model, const RunnerOptions &options)
     : m_model(std::move(model)), m_layout(model::makeKvLayout(m_model->description(), options.kType, options.vType, options.blockSize)),
-      m_backend(backendFor(options.isa))
+      m_backend(options.backend ? options.backend() : backendFor(options.isa))
 {
     const std::uint32_t blocks = blocksFor(options.contextTokens, options.blockSize) + 1;
     backend::PrepareOptions prepare;

@@ -5,6 +5,7 @@
 #include "engine/model/model.h"
 #include "engine/model/model_description.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,10 @@ struct RunnerOptions {
     bool contiguous = false;
     std::uint64_t shuffle = 0;          // != 0: blocks are handed out in the order of this seed
     std::string isa;                    // "": the best
+    std::function<std::unique_ptr<backend::Backend>()> backend; // empty: the CPU's
 };
 
-// A model on the CPU backend with block tables of its own, for tests and measurements below the engine.
+// A model on the CPU or another backend with block tables of its own, for tests and measurements below the engine.
 class ProgramRunner {
 public:
     // Aborts with the message when the backend refuses: tests of refusals call the backend themselves.

@@ -54,6 +54,8 @@ QString StatusStrip::deviceWords(const api::update::ModelState &state)
 {
     const QString device = state.device.empty() ? QStringLiteral("CPU") : QString::fromStdString(state.device);
     QStringList words{device};
+    if (state.settings.backend == "cuda") // its threads are nothing to count
+        return device + QStringLiteral(", ") + QString::fromStdString(state.isa);
     if (!state.isa.empty()) {
         const QString isa = QString::fromStdString(state.isa);
         words << (isa == u"scalar" ? isa : isa.toUpper().replace(QStringLiteral("AVX512"), QStringLiteral("AVX-512")));

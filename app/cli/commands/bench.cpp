@@ -143,14 +143,20 @@ private:
         const Limits limits = Limits::between(before, probeAround(test));
         const double least = test.isPrefill ? m_limit.prefillSeconds(limits, test.batch, test.depth, test.tokens)
                                             : m_limit.decodeSeconds(limits, test.batch, test.depth, test.tokens);
+        const bool onCpu = rig->device().name() == "cpu"; // the limits are the processor's
         nlohmann::json line = {{"test", test.name()},
                                {"depth", test.depth},
                                {"batch", test.batch},
                                {"tokens_per_s", spread(rates)},
-                               {"limit_share", rounded(least * quantile(rates, 0.5) / double(total), 1e4)},
+                               {"limit_share", onCpu ? nlohmann::json(rounded(least * quantile(rates, 0.5) / double(total), 1e4))
+                                                     : nlohmann::json()},
                                {"limits", toJson(limits)},
                                {"machine", machine(limits)},
                                {"kv_layout", m_options.contiguous ? "contiguous" : "paged, shuffled"}};
+        if (!onCpu) {
+            line["machine"]["device"] = rig->device().deviceName();
+            line["machine"]["isa"] = rig->program().isa();
+        }
         if (!peer.empty())
             line["baseline"] = bestPeer(peer, quantile(rates, 0.5));
         print(std::move(line));

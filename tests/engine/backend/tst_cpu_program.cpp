@@ -106,14 +106,14 @@ private slots:
         const auto result = *runner.program().collect(ticket);
         const auto &slice = result.slices[0];
         const auto best = std::max_element(slice.logits.begin(), slice.logits.end()) - slice.logits.begin();
-        QCOMPARE(slice.greedyToken, TokenId(best));
+        QCOMPARE(slice.token, TokenId(best));
 
         StepPlan next;
         next.slices.push_back(sliceOf({}, 20, table));
         next.slices[0].source = backend::TokenFromTicket{ticket, 0};
         const auto fed = *runner.program().collect(*runner.program().submit(next));
         const std::vector<float> byTicket(fed.slices[0].logits.begin(), fed.slices[0].logits.end());
-        const TokenId token = slice.greedyToken;
+        const TokenId token = slice.token;
         next.slices[0] = sliceOf(std::span(&token, 1), 20, table);
         const auto given = *runner.program().collect(*runner.program().submit(next));
         QVERIFY(std::memcmp(byTicket.data(), given.slices[0].logits.data(), byTicket.size() * 4) == 0);

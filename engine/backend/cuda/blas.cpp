@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/blas.h"
+
+#include <array>
+
+namespace kvilt::backend::cuda {
+namespace {
+
+constexpr int kBf16 = 14, kF16 = 2, kF32 = 0; // cudaDataType
+constexpr int kCompute32 = 68;
+constexpr int kTransposeA = 3, kTransposeB = 4;
+constexpr int kMaxWorkspace = 1;
+constexpr std::int32_t kNormal = 0, kTransposed = 1;
+
+// The library's result of a search; the algorithm is opaque.
+struct Found {
+    std::uint64_t algorithm[8];
+    std::size_t workspace;
+    int state;
+    float waves;
+    int reserved[4];
+};
+
+} // namespace
+
+#define KVILT_BLAS_FUNCTIONS(X)                                                                                              \
+    X(int, create, "cublasLtCreate", (void **handle))                                                                        \
+    X(int, destroy, "cublasLtDestroy", (void *handle))                                                                       \
+    X(std::size_t, version, "cublasLtGetVersion", ())                                                                        \
+    X(int, describe, "cublasLtMatmulDescCreate", (void **description, int compute, int scaleType))                           \
+    X(int, undescribe, "cublasLtMatmulDescDestroy", (void *description))                                                     \
+    X(int, setDescription, "cublasLtMatmulDescSetAttribute", (void *description, int name, const void *value, std::size_t size)) \
+    X(int, layout, "cublasLtMatrixLayoutCreate", (void **layout, int type, std::uint64_t rows, std::uint64_t cols, std::int64_t ld)) \
+    X(int, unlayout, "cublasLtMatrixLayoutDestroy", (void *layout))                                                          \
+    X(int, prefer, "cublasLtMatmulPreferenceCreate", (void **preference))                                                    \
+    X(int, unprefer, "cublasLtMatmulPreferenceDestroy", (void *preference))                                                  \
+    X(int, setPreference, "cublasLtMatmulPreferenceSetAttribute", (void *preference, int name, const void *value, std::size_t size)) \
+    X(int, search, "cublasLtMatmulAlgoGetHeuristic", (void *handle, void *description, void *a, void *b, void *c, void *d, void *preference, int wanted, Found *found, int *count)) \
+    X(int, multiply, "cublasLtMatmul", (void *handle, void *description, const void *alpha, const void *a, void *aLayout, const void *b, void *bLayout, const void *beta, const void *c, void *cLayout, void *d, void *dLayout, const void *algorithm, void *workspace, std::size_t workspaceBytes, api::Stream stream))
+
+struct Blas::Functions {
+#define KVILT_BLAS_POINTER(result, name, symbol, parameters) result(*name) parameters = nullptr;
+    KVILT_BLAS_FUNCTIONS(KVILT_BLAS_POINTER)
+#undef KVILT_BLAS_POINTER
+
+    bool bind(const Library &library)
+    {
+        bool all = true;
+#define KVILT_BLAS_BIND(result, name, symbolName, parameters)                                                                \
+    name = reinterpret_cast<decltype(name)>(library.symbol(symbolName));                                                     \
+    all = all && name != nullptr;
+        KVILT_BLAS_FUNCTIONS(KVILT_BLAS_BIND)
+#undef KVILT_BLAS_BIND
+        return all;
+    }
+};
+
+// One shape's description, layouts and algorithm. The library reads matrices by column: our rows are its columns, so it
+// computes out^T = b a^T with b read transposed.
+struct Blas::Plan {
+    const Functions &f;
+    void *description = nullptr, *a = nullptr, *b = nullptr, *out = nullptr;
+    Found found{};
+
+    explicit Plan(const Functions &functions) : f(functions) {}
+    Plan(const Plan &) = delete;
+    ~Plan()
+    {
+        for (void *layout : {a, b, out})
+            if (layout)
+                f.unlayout(layout);
+        if (description)
+            f.undescribe(description);
+    }
+    bool make(const kernels::cuda::Launch::Gemm &g, void *handle)
+    {
+        const int type = g.f16 ? kF16 : kBf16;
+        const bool described = f.describe(&description, kCompute32, kF32) == 0 &&
+                               f.setDescription(description, kTransposeA, &kTransposed, sizeof kTransposed) == 0 &&
+                               f.setDescription(description, kTransposeB, &kNormal, sizeof kNormal) == 0 &&
+                               f.layout(&b, type, g.k, g.n, std::int64_t(g.ldb)) == 0 &&
+                               f.layout(&a, type, g.k, g.m, std::int64_t(g.lda)) == 0 &&
+                               f.layout(&out, kF32, g.n, g.m, std::int64_t(g.ldc)) == 0;
+        void *preference = nullptr;
+        const std::size_t workspace = kWorkspaceBytes;
+        int count = 0;
+        const bool searched = described && f.prefer(&preference) == 0 &&
+                              f.setPreference(preference, kMaxWorkspace, &workspace, sizeof workspace) == 0 &&
+                              f.search(handle, description, b, a, out, out, preference, 1, &found, &count) == 0;
+        if (preference)
+            f.unprefer(preference);
+        return searched && count > 0 && found.state == 0;
+    }
+};
+
+Blas::Blas() : m_functions(std::make_unique<Functions>()) {}
+
+Blas::~Blas()
+{
+    m_plans.clear();
+    if (m_handle)
+        m_functions->destroy(m_handle);
+}
+
+std::unique_ptr<Blas> Blas::open(Memory workspace)
+{
+    for (const char *name : {"libcublasLt.so.13", "libcublasLt.so.12"}) {
+        auto library = Library::open(name);
+        if (!library)
+            continue;
+        std::unique_ptr<Blas> blas(new Blas);
+        blas->m_library = std::move(*library);
+        blas->m_workspace = std::move(workspace);
+        if (!blas->m_functions->bind(*blas->m_library) || blas->m_functions->create(&blas->m_handle) != 0)
+            return nullptr;
+        blas->m_version = std::to_string(blas->m_functions->version());
+        return blas;
+    }
+    return nullptr;
+}
+
+std::unique_ptr<Blas::Plan> Blas::plan(const kernels::cuda::Launch::Gemm &gemm) const
+{
+    auto made = std::make_unique<Plan>(*m_functions);
+    return made->make(gemm, m_handle) ? std::move(made) : nullptr;
+}
+
+bool Blas::multiply(const kernels::cuda::Launch::Gemm &g, api::Stream stream)
+{
+    const auto [at, fresh] = m_plans.try_emplace({g.m, g.n, g.k, g.lda, g.ldb, g.ldc, g.f16, g.add});
+    if (fresh)
+        at->second = plan(g);
+    const Plan *p = at->second.get();
+    if (!p)
+        return false;
+    const float one = 1, old = g.add ? 1.0f : 0.0f;
+    return m_functions->multiply(m_handle, p->description, &one, g.b, p->b, g.a, p->a, &old, g.c, p->out, g.c, p->out,
+                                 p->found.algorithm, m_workspace.data(), m_workspace.size(), stream) == 0;
+}
+
+} // namespace kvilt::backend::cuda
