@@ -243,7 +243,7 @@ void EngineWorker::Impl::tellDeviceNote()
     if (note.empty())
         return;
     notice(Severity::warning, "model", note);
-    out(ModelDesk::stateOf(*engine));
+    send(ModelDesk::stateOf(*engine));
     cache->refresh(steadyNs(), true);
 }
 
