@@ -198,9 +198,12 @@ private:
     // A session of `depth` tokens: prefilled and stored, then read back by an engine whose pool is empty.
     Result<void> runRestore(std::uint32_t depth)
     {
-        char folder[] = "/tmp/kvilt-bench-XXXXXX";
-        if (mkdtemp(folder) == nullptr)
-            return fail(ErrorCode::io, "cannot make a folder for the stored KV under /tmp");
+        std::error_code none;
+        const std::filesystem::path temporary = std::filesystem::temp_directory_path(none);
+        std::string folder = (temporary / "kvilt-bench-XXXXXX").string();
+        if (none || mkdtemp(folder.data()) == nullptr)
+            return fail(ErrorCode::io, "cannot make a folder for the stored KV among the temporary files; point TMPDIR at a "
+                                       "folder that can be written");
         const Result<void> result = restoreIn(folder, depth);
         std::error_code ignored;
         std::filesystem::remove_all(folder, ignored);
