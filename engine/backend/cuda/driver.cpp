@@ -66,14 +66,14 @@ Result<DriverLibrary> openDriver(const std::string &name)
     auto library = Library::open(name);
     if (!library)
         return fail(ErrorCode::notFound, "There is no NVIDIA driver here (" + library.error().message + ").");
-    out.library = std::move(*library);
+    out.shared = std::move(*library);
     // The version first: an old driver lacks functions, and its age is what the user can do something about.
     using VersionOf = api::Status (*)(int *);
     int version = 0;
-    if (const auto versionOf = reinterpret_cast<VersionOf>(out.library->symbol("cuDriverGetVersion")))
+    if (const auto versionOf = reinterpret_cast<VersionOf>(out.shared->symbol("cuDriverGetVersion")))
         versionOf(&version);
     out.version = static_cast<std::uint32_t>(version);
-    const std::string missing = bindDriver(*out.library, out.driver);
+    const std::string missing = bindDriver(*out.shared, out.driver);
     if (out.version < kOldestDriver || !missing.empty())
         return fail(ErrorCode::unsupported, "The NVIDIA driver is too old: it speaks CUDA " + versionText(out.version) + ", " +
                                                 versionText(kOldestDriver) + " or later is needed" +

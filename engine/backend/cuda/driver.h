@@ -27,7 +27,7 @@ private:
 // The driver's library, opened and initialised. libcuda.so.1 unless a test names another.
 // notFound: no NVIDIA driver here; unsupported: too old, or it sees no device; device: it does not start.
 struct DriverLibrary {
-    std::shared_ptr<Library> library;
+    std::shared_ptr<Library> shared;
     api::Driver driver;
     std::uint32_t version = 0; // 13000: CUDA 13.0
 };

@@ -2,6 +2,7 @@
 #include "engine/backend/cuda/kv_memory.h"
 
 #include "engine/api/conversation.h"
+#include "engine/backend/kv_shape.h"
 
 #include <algorithm>
 #include <string>
@@ -16,32 +17,14 @@ std::uint64_t rounded(std::uint64_t bytes)
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-kernels::KvElement elementOf(api::KvType type)
-{
-    switch (type) {
-    case api::KvType::f32: return kernels::KvElement::f32;
-    case api::KvType::f16: return kernels::KvElement::f16;
-    case api::KvType::bf16: return kernels::KvElement::bf16;
-    case api::KvType::q8: return kernels::KvElement::q8;
-    case api::KvType::q4: return kernels::KvElement::q4;
-    case api::KvType::fp8: return kernels::KvElement::fp8;
-    }
-    return kernels::KvElement::f32;
-}
-
 } // namespace
 
 Result<KvGroup> KvGroup::make(Device &device, const kv::LayerGroup &group, std::uint32_t blockSize, std::uint32_t capacity,
                               std::uint32_t index)
 {
     KvGroup out;
-    out.m_keys = {elementOf(group.k.type), group.k.heads, group.k.dim, blockSize};
-    out.m_values = {elementOf(group.v.type), group.v.heads, group.v.dim, blockSize};
-    for (const kernels::KvShape *shape : {&out.m_keys, &out.m_values})
-        if (!kernels::kvShapeSupported(*shape))
-            return fail(ErrorCode::unsupported, "KV of type " + std::string(api::toString(group.k.type)) +
-                                                    " cannot hold heads of " + std::to_string(shape->dim) +
-                                                    " elements; choose another --kv-type.");
+    KVILT_TRY(out.m_keys, shapeOf(group.k, blockSize));
+    KVILT_TRY(out.m_values, shapeOf(group.v, blockSize));
     if (!kernels::cuda::kvSupported(out.m_keys, out.m_values, device.info().facts))
         return fail(ErrorCode::unsupported, "There are no CUDA kernels for KV of type " + std::string(api::toString(group.k.type)) +
                                                 " and " + std::string(api::toString(group.v.type)) + " with heads of " +
