@@ -24,7 +24,17 @@ struct World {
     api::Status allocateStatus = 0, launchStatus = 0, loadStatus = 0, initStatus = 0;
     int contexts = 0, modules = 0, streams = 0, events = 0, graphs = 0, launches = 0, mapped = 0, reserved = 0, handles = 0;
     unsigned largestShared = 0, allowedShared = 48 << 10;
-    std::set<void *> allocated;
+    std::set<void *> allocated, spaces;
+
+    // A lost device is never asked to free again, so its memory goes with the world.
+    void end()
+    {
+        for (void *data : allocated)
+            std::free(data);
+        for (void *data : spaces)
+            std::free(data);
+        *this = {};
+    }
 };
 World g_world;
 
@@ -76,10 +86,12 @@ void bindMemory(api::Driver &d)
     d.granularity = [](std::size_t *bytes, const api::AllocationProperties *, int) { return *bytes = 1 << 16, 0; };
     d.addressReserve = [](api::Address *at, std::size_t bytes, std::size_t, api::Address, std::uint64_t) {
         ++g_world.reserved;
-        *at = reinterpret_cast<std::uintptr_t>(std::aligned_alloc(1 << 16, bytes));
+        *at = reinterpret_cast<std::uintptr_t>(*g_world.spaces.insert(std::aligned_alloc(1 << 16, bytes)).first);
         return 0;
     };
-    d.addressFree = [](api::Address at, std::size_t) { return --g_world.reserved, std::free(pointer(at)), 0; };
+    d.addressFree = [](api::Address at, std::size_t) {
+        return --g_world.reserved, g_world.spaces.erase(pointer(at)), std::free(pointer(at)), 0;
+    };
     d.memoryCreate = [](api::AllocationHandle *handle, std::size_t, const api::AllocationProperties *, std::uint64_t) {
         *handle = 1;
         return g_world.allocateStatus != 0 ? g_world.allocateStatus : (++g_world.handles, 0);
@@ -180,6 +192,7 @@ class CudaDriverTest : public QObject {
 
 private slots:
     void init() { g_world = {}; }
+    void cleanup() { g_world.end(); }
 
     void aMachineWithoutDriverSaysSo()
     {
