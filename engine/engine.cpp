@@ -220,6 +220,7 @@ void Engine::Impl::makeScheduler()
 
 Result<void> Engine::Impl::takeOverOnCpu(const Error &why)
 {
+    flights.clear(); // their program goes
     for (auto &[id, s] : sequences) {
         if (s->stage == Sequence::Stage::finished)
             continue;
@@ -360,6 +361,7 @@ Result<SequenceId> Engine::submit(Request request)
 // The last prompt token runs again in the new sequence, so that it has logits of its own to sample from.
 Result<SequenceId> Engine::fork(SequenceId from, const api::SamplingSettings &sampling)
 {
+    KVILT_TRY_VOID(m_impl->landAll()); // what both share is then complete
     Sequence *source = m_impl->find(from);
     if (source == nullptr || source->stage != Sequence::Stage::running)
         return fail(ErrorCode::notFound, "only a generation that runs can be forked");

@@ -140,6 +140,7 @@ struct StepReport {
     bool interrupted = false; // interrupt() came: commands may wait
     double seconds = 0;
     std::uint32_t tokens = 0, sequences = 0;
+    std::uint32_t underWay = 0; // further steps that the device computes already
 };
 
 struct EngineOptions {
@@ -152,6 +153,7 @@ struct EngineOptions {
     const Clock *wallClock = nullptr;           // for events; null: the system's
     double stepSeconds = 0.1;                   // aim for the longest step
     std::uint32_t chunk = 0;                    // fixed prefill chunk (tests, `logits --chunk`); 0: by measured rate
+    std::uint32_t stepsInFlight = 0;            // at most; 0: as many as the program takes
     bool contiguous = false;                    // benchmark aid, see PrepareOptions
     bool cpuInstead = false;                    // backend cuda: a GPU that cannot be used is no error, see takeDeviceNote()
     std::optional<std::uint64_t> hostTierBytes; // beside a GPU: blocks it evicts stay in so much of the host's memory

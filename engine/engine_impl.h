@@ -10,8 +10,10 @@
 #include "engine/step_cost.h"
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace kvilt {
@@ -21,7 +23,7 @@ public:
     void emit(const api::CacheEvent &) noexcept override {}
 };
 
-// What the engine owns and how one step is made: restore, plan, preempt, admit, run, apply, store.
+// What the engine owns and how one step is made: restore, plan, preempt, admit, launch, land, apply, store.
 struct Engine::Impl {
     explicit Impl(EngineOptions o) : options(std::move(o)) {}
 
@@ -43,20 +45,45 @@ struct Engine::Impl {
     Result<SequenceId> submit(Request request);
     Result<void> check(const Request &request) const;
 
+    // A step that was submitted and has not been collected.
+    struct Flight {
+        struct Slice {
+            SequenceId sequence;
+            std::uint32_t first = 0, count = 0; // positions
+            std::uint32_t logitRows = 0;
+            bool sampled = false;               // the program chooses the token after it
+        };
+        backend::Ticket ticket = 0;
+        std::vector<Slice> slices;
+        bool doubtful = false; // an interrupt came while it was submitted
+    };
+
     Result<StepReport> step();
+    Result<void> planStep(StepReport &report);
     sched::SchedulerState schedulerState();
     void preempt(SequenceId id);
     bool admit(SequenceId id);
     std::optional<backend::TokenSampling> deviceSampling(const Sequence &sequence, std::uint32_t end) const;
     void recordLookup(Sequence &sequence, const kv::Request &request, const kv::Lookup &found);
     // Slices whose blocks could be reserved; copies are done.
-    Result<backend::StepPlan> makePlan(const std::vector<sched::PlannedSlice> &run);
+    backend::StepPlan makePlan(const std::vector<sched::PlannedSlice> &run);
+    backend::PlanSlice planSlice(const Sequence &sequence, const sched::PlannedSlice &slice) const;
     // The program follows the pool: storage for the first `count` blocks. Refused memory ends no turn that has its own.
     bool growStorage(GroupIndex group, std::uint32_t count);
-    Result<bool> runPlan(const backend::StepPlan &plan, StepReport &report); // false: interrupted
-    void apply(const backend::StepPlan &plan, const backend::StepResult &result);
-    void applySlice(Sequence &sequence, const backend::PlanSlice &slice, const backend::SliceResult &result,
-                    double seconds);
+
+    // --- engine_flight.cpp ---
+    const Flight::Slice *underWay(SequenceId id) const; // null: nothing
+    std::optional<backend::TokenFromTicket> tokenOf(SequenceId id) const;
+    void foresee(const Sequence &sequence, const Flight::Slice &slice, sched::SequenceState &out) const;
+    bool wanted(const Flight::Slice &slice) const;
+    Result<void> dropUnwanted();
+    Result<void> runAhead();
+    Result<void> launch(const backend::StepPlan &plan);
+    Result<bool> land(StepReport &report); // the oldest; false: abandoned
+    Result<void> landAll();
+    void apply(const Flight &flight, const backend::StepResult &result, StepReport &report);
+    void applySlice(Sequence &sequence, const Flight::Slice &slice, const backend::SliceResult &result, double seconds);
+
     void end(Sequence &sequence, api::EventReason reason);
     void failStuck(); // nothing can ever run: the head of the queue gets an answer
     void failAll(const std::string &problem);
@@ -80,6 +107,7 @@ struct Engine::Impl {
     StepCostMeter meter;
     std::map<std::uint64_t, std::unique_ptr<Sequence>> sequences; // by id: also by arrival
     std::uint64_t nextId = 1;
+    std::deque<Flight> flights; // oldest first; at most one outlives step()
     std::atomic<bool> interruptFlag{false};
     std::string storageProblem; // why the pool stopped growing; empty: it did not
 };

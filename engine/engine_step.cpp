@@ -16,21 +16,16 @@ Result<StepReport> Engine::Impl::step()
     tiers->takeCommitted();
     report.worked = tiers->restoreSome(sequences, options.stepSeconds / 2);
 
-    const sched::StepDecision decision = scheduler->plan(schedulerState(), meter.cost());
-    for (SequenceId id : decision.preempt)
-        preempt(id);
-    bool admitted = false;
-    for (SequenceId id : decision.admit) {
-        if (!admit(id))
-            break; // the queue keeps its order
-        admitted = true;
-    }
-    KVILT_TRY(const backend::StepPlan plan, makePlan(decision.run));
-    if (!plan.slices.empty()) {
-        KVILT_TRY(const bool done, runPlan(plan, report));
+    KVILT_TRY_VOID(dropUnwanted());
+    if (flights.empty())
+        KVILT_TRY_VOID(planStep(report));
+    KVILT_TRY_VOID(runAhead());
+    if (!flights.empty()) {
+        KVILT_TRY(const bool done, land(report));
+        report.worked = true;
         report.interrupted = !done;
     }
-    report.worked = report.worked || admitted || !decision.preempt.empty() || !plan.slices.empty();
+    report.underWay = std::uint32_t(flights.size());
     if (!report.worked && std::any_of(sequences.begin(), sequences.end(), [](const auto &entry) {
             return entry.second->stage != Sequence::Stage::finished;
         })) {
@@ -40,6 +35,21 @@ Result<StepReport> Engine::Impl::step()
         report.worked = true;
     }
     return report;
+}
+
+Result<void> Engine::Impl::planStep(StepReport &report)
+{
+    const sched::StepDecision decision = scheduler->plan(schedulerState(), meter.cost());
+    for (SequenceId id : decision.preempt)
+        preempt(id);
+    bool admitted = false;
+    for (SequenceId id : decision.admit) {
+        if (!admit(id))
+            break; // the queue keeps its order
+        admitted = true;
+    }
+    report.worked = report.worked || admitted || !decision.preempt.empty();
+    return launch(makePlan(decision.run));
 }
 
 sched::SchedulerState Engine::Impl::schedulerState()
@@ -64,6 +74,8 @@ sched::SchedulerState Engine::Impl::schedulerState()
             out.blocks -= cache->sharesTail(s->id) ? 1 : 0; // the copy takes a block of its own
             if (s->stage == Sequence::Stage::restoring) // holds blocks, has nothing to run yet
                 out.tokens = out.computed;
+            else if (const Flight::Slice *slice = underWay(s->id))
+                foresee(*s, *slice, out);
         }
         state.sequences.push_back(out);
     }
@@ -147,7 +159,7 @@ void Engine::Impl::recordLookup(Sequence &s, const kv::Request &request, const k
     }
 }
 
-Result<backend::StepPlan> Engine::Impl::makePlan(const std::vector<sched::PlannedSlice> &run)
+backend::StepPlan Engine::Impl::makePlan(const std::vector<sched::PlannedSlice> &run)
 {
     backend::StepPlan plan{.slices = {}, .cancel = &interruptFlag};
     std::vector<kv::CopyOrder> copies = tiers->takeCopies();
@@ -155,34 +167,44 @@ Result<backend::StepPlan> Engine::Impl::makePlan(const std::vector<sched::Planne
         Sequence *s = find(slice.id);
         if (s == nullptr || s->stage != Sequence::Stage::running)
             continue;
-        const std::uint32_t end = slice.first + slice.count;
-        if (!cache->reserve(s->id, end, copies))
+        if (!cache->reserve(s->id, slice.first + slice.count, copies))
             continue; // another group ran short: the next decision sees it
-        std::uint32_t rows = end == s->tokens.size() ? 1 : 0;
-        if (s->request.logitsFrom >= 0 && std::int64_t(end) > s->request.logitsFrom && slice.first < s->promptTokens())
-            rows = std::min(slice.count, end - std::uint32_t(s->request.logitsFrom));
-        const auto sampling = rows == 1 ? deviceSampling(*s, end) : std::nullopt;
-        plan.slices.push_back({.sequence = s->id,
-                               .tokens = std::span(s->tokens).subspan(slice.first, slice.count),
-                               .source = std::nullopt,
-                               .firstPosition = std::int32_t(slice.first),
-                               .tables = cache->tables(s->id),
-                               .logitRows = sampling ? 0 : rows,
-                               .sampling = sampling});
+        plan.slices.push_back(planSlice(*s, slice));
     }
     for (const kv::CopyOrder &copy : copies)
         program->copyBlock(copy.group, copy.from, copy.to, copy.tokens);
     return plan;
 }
 
+backend::PlanSlice Engine::Impl::planSlice(const Sequence &s, const sched::PlannedSlice &slice) const
+{
+    const std::uint32_t end = slice.first + slice.count;
+    const bool tokenUnderWay = end > s.tokens.size(); // the step before chooses it
+    std::uint32_t rows = end >= s.tokens.size() ? 1 : 0;
+    if (s.request.logitsFrom >= 0 && std::int64_t(end) > s.request.logitsFrom && slice.first < s.promptTokens())
+        rows = std::min(slice.count, end - std::uint32_t(s.request.logitsFrom));
+    backend::PlanSlice out{.sequence = s.id,
+                           .tokens = {},
+                           .source = std::nullopt,
+                           .firstPosition = std::int32_t(slice.first),
+                           .tables = cache->tables(s.id)};
+    if (tokenUnderWay)
+        out.source = tokenOf(s.id);
+    else
+        out.tokens = std::span(s.tokens).subspan(slice.first, slice.count);
+    out.sampling = rows == 1 ? deviceSampling(s, end) : std::nullopt;
+    out.logitRows = out.sampling ? 0 : rows;
+    return out;
+}
+
 // Where the program chooses tokens itself and nobody else wants to see the logits. `end`: the first position not computed yet.
 std::optional<backend::TokenSampling> Engine::Impl::deviceSampling(const Sequence &s, std::uint32_t end) const
 {
-    const bool wanted = end == s.tokens.size() && s.choosesByLogitsAlone() &&
+    const bool wanted = end >= s.tokens.size() && s.choosesByLogitsAlone() &&
                         !(s.request.logitsFrom >= 0 && end <= s.promptTokens());
     if (!wanted || !program->samples(s.request.sampling))
         return std::nullopt;
-    return backend::TokenSampling{&s.request.sampling, s.tokens, s.tokens.size() - s.promptTokens()};
+    return backend::TokenSampling{&s.request.sampling, s.tokens, end - s.promptTokens()};
 }
 
 bool Engine::Impl::growStorage(GroupIndex group, std::uint32_t count)
@@ -191,60 +213,6 @@ bool Engine::Impl::growStorage(GroupIndex group, std::uint32_t count)
     if (!grown)
         storageProblem = grown.error().message;
     return grown.has_value();
-}
-
-Result<bool> Engine::Impl::runPlan(const backend::StepPlan &plan, StepReport &report)
-{
-    KVILT_TRY(const backend::Ticket ticket, program->submit(plan));
-    KVILT_TRY(const backend::StepResult result, program->collect(ticket));
-    report.seconds = result.seconds;
-    if (result.cancelled) {
-        interruptFlag.store(false, std::memory_order_relaxed);
-        return false;
-    }
-    KVILT_CHECK(result.slices.size() == plan.slices.size());
-    report.sequences = std::uint32_t(plan.slices.size());
-    for (const backend::PlanSlice &slice : plan.slices)
-        report.tokens += std::uint32_t(slice.tokens.size());
-    apply(plan, result);
-    return true;
-}
-
-void Engine::Impl::apply(const backend::StepPlan &plan, const backend::StepResult &result)
-{
-    std::uint32_t decoding = 0, prompt = 0;
-    for (const backend::PlanSlice &slice : plan.slices) {
-        const bool decodes = slice.firstPosition >= std::int32_t(find(slice.sequence)->promptTokens());
-        decoding += decodes ? 1 : 0;
-        prompt += decodes ? 0 : std::uint32_t(slice.tokens.size());
-    }
-    meter.measured(decoding, prompt, result.seconds);
-    for (std::size_t i = 0; i < plan.slices.size(); ++i)
-        applySlice(*find(plan.slices[i].sequence), plan.slices[i], result.slices[i], result.seconds);
-    tiers->storeSealed();
-}
-
-void Engine::Impl::applySlice(Sequence &s, const backend::PlanSlice &slice, const backend::SliceResult &result,
-                              double seconds)
-{
-    const auto first = std::uint32_t(slice.firstPosition), count = std::uint32_t(slice.tokens.size());
-    cache->append(s.id, slice.tokens);
-    s.countComputed(first, count, seconds);
-    const std::size_t width = slice.logitRows > 0 ? result.logits.size() / slice.logitRows : 0;
-    auto row = [&](std::uint32_t i) { return result.logits.subspan(i * width, width); };
-    if (s.request.logitSink && s.request.logitsFrom >= 0)
-        for (std::uint32_t i = 0; i < slice.logitRows; ++i)
-            if (const auto position = first + count - slice.logitRows + i;
-                std::int64_t(position) >= s.request.logitsFrom && position < s.promptTokens())
-                s.request.logitSink(std::int32_t(position), row(i));
-    if (first + count < s.tokens.size())
-        return;
-    if (slice.sampling)
-        s.takeToken(result.token, {}, positionLimit(), options.clockNs());
-    else
-        s.takeLogits(row(slice.logitRows - 1), positionLimit(), options.clockNs());
-    if (s.stage == Sequence::Stage::finished)
-        end(s, api::EventReason::finished);
 }
 
 void Engine::Impl::end(Sequence &s, api::EventReason reason)
@@ -274,6 +242,9 @@ void Engine::Impl::failStuck()
 
 void Engine::Impl::failAll(const std::string &problem)
 {
+    for (const Flight &flight : flights)
+        (void)program->collect(flight.ticket);
+    flights.clear();
     for (auto &[id, s] : sequences) {
         if (s->stage == Sequence::Stage::finished)
             continue;

@@ -36,6 +36,11 @@ public:
         return request.logprobs == 0 && request.forcedReply.empty() &&
                tokens.size() - promptTokens() < std::size_t(request.sampling.maxTokens);
     }
+    // Whatever the next token is, nothing follows it.
+    bool endsWithNextToken(std::uint32_t roomEnd) const
+    {
+        return tokens.size() - promptTokens() + 1 >= std::size_t(request.sampling.maxTokens) || tokens.size() + 1 > roomEnd;
+    }
     void finish(api::FinishReason reason, std::string problem = {});
 
     bool hasOutput() const { return m_hasOutput; }

@@ -33,7 +33,7 @@ struct TokenFromTicket {
 
 // How a program that samples(settings) chooses the token after a slice's last row: as sched::Sampler does.
 struct TokenSampling {
-    const api::SamplingSettings *settings = nullptr; // valid until collect(), like the history
+    const api::SamplingSettings *settings = nullptr; // valid until submit() returns, like the history
     // Prompt and reply so far; with PlanSlice::source the token it names is the newest and not among these.
     std::span<const TokenId> history;
     std::uint64_t position = 0;                      // tokens made before
@@ -42,7 +42,7 @@ struct TokenSampling {
 // A run of consecutive tokens of one sequence in one step.
 struct PlanSlice {
     SequenceId sequence;
-    std::span<const TokenId> tokens;       // valid until collect()
+    std::span<const TokenId> tokens;       // valid until submit() returns, like the tables
     std::optional<TokenFromTicket> source; // instead of `tokens`: one token
     std::int32_t firstPosition = 0;        // position of tokens[0] in the sequence
     // One table a layer group; they already cover firstPosition + tokens.size() positions, and every block
@@ -63,7 +63,7 @@ struct StepPlan {
 };
 
 struct SliceResult {
-    std::span<const float> logits; // [logitRows, vocabularySize], valid until the next submit()
+    std::span<const float> logits; // [logitRows, vocabularySize], valid until the next submit() after collect()
     TokenId token = -1; // that sampleGreedily or sampling asked for
 };
 
@@ -96,7 +96,8 @@ public:
     // Copies the first `tokens` rows of every layer of the group.
     virtual void copyBlock(GroupIndex group, BlockId from, BlockId to, std::uint32_t tokens) = 0;
     // Canonical stored form (see kv_layout.h and kv_store's format page): per owning layer ascending, K rows
-    // [token][head][dim] then V rows [token][head][dim], each side in its KV type. A pure permutation.
+    // [token][head][dim] then V rows [token][head][dim], each side in its KV type. A pure permutation. exportBlock() gives what
+    // collected steps wrote, and waits for no other.
     virtual Result<void> exportBlock(GroupIndex group, BlockId block, std::span<std::byte> out) = 0;
     virtual Result<void> importBlock(GroupIndex group, BlockId block, std::span<const std::byte> in) = 0;
 
@@ -105,7 +106,8 @@ public:
 
     // Whether PlanSlice::sampling may ask for such a token.
     virtual bool samples(const api::SamplingSettings &) const { return false; }
-    // Steps that may be submitted before the first of them is collected.
+    // Steps that may be submitted before the first of them is collected. They run in the order of their submission, and so does
+    // every copy, import and export between them: a block may be given to another sequence while a step that writes it waits.
     virtual std::uint32_t stepsInFlight() const { return 1; }
 };
 

@@ -145,13 +145,13 @@ Result<void> KvTransfer::prepareOutbound(Device &device, std::uint64_t bytes)
 }
 
 Result<void> KvTransfer::exportBlock(Device &device, const std::vector<KvGroup> &groups, std::uint32_t index, std::uint32_t block,
-                                     std::span<std::byte> out)
+                                     std::span<std::byte> out, const Event *written)
 {
     const KvGroup &group = groups[index];
     KVILT_TRY_VOID(flush(device, groups)); // it may be on its way in: the copy queue keeps the order
     KVILT_TRY_VOID(prepareOutbound(device, group.storedBytes()));
-    KVILT_TRY_VOID(device.record(*m_computed, Queue::compute));
-    KVILT_TRY_VOID(device.waitFor(Queue::copy, *m_computed));
+    if (written)
+        KVILT_TRY_VOID(device.waitFor(Queue::copy, *written));
     kernels::cuda::KvConvertOp op;
     op.firstLayer = group.layer(0);
     op.firstLayer.keys += block * group.blockStride(); // so that the list of blocks is the constant {0}

@@ -21,9 +21,9 @@ public:
     // Takes a copy of `in`; the block is whole for every step submitted from now on.
     Result<void> importBlock(Device &device, const std::vector<KvGroup> &groups, std::uint32_t group, std::uint32_t block,
                              std::span<const std::byte> in);
-    // Waits for all that is queued, then for the copy.
+    // The block as `written` left it (null: nothing that is still queued writes it); waits for the copy, not for steps under way.
     Result<void> exportBlock(Device &device, const std::vector<KvGroup> &groups, std::uint32_t group, std::uint32_t block,
-                             std::span<std::byte> out);
+                             std::span<std::byte> out, const Event *written);
 
     Result<void> flush(Device &device, const std::vector<KvGroup> &groups); // queues what was gathered
     // Queue::compute waits for the blocks of a group's layer that were flushed, `layer` counted in the model.

@@ -71,6 +71,7 @@ Result<void> CudaProgram::prepare(const PrepareOptions &options)
         KVILT_TRY(results.done, m_device.makeEvent());
         KVILT_TRY(results.tokens, m_device.allocatePinned(m_maxTokens * sizeof(std::int32_t)));
     }
+    KVILT_TRY(m_copied, m_device.makeEvent());
     for (std::unique_ptr<Event> &event : m_pace) {
         KVILT_TRY(event, m_device.makeEvent());
     }
@@ -303,6 +304,9 @@ void CudaProgram::copyBlock(GroupIndex group, BlockId from, BlockId to, std::uin
         copied = m_transfer.waitForAll(m_device);
     if (copied)
         copied = m_device.copy(Queue::compute, g.block(to.value), g.block(from.value), g.blockStride());
+    if (copied)
+        copied = m_device.record(*m_copied, Queue::compute);
+    m_anyCopied = m_anyCopied || copied;
     if (!copied)
         m_lost = copied.error();
 }
@@ -312,7 +316,8 @@ Result<void> CudaProgram::exportBlock(GroupIndex group, BlockId block, std::span
     const KvGroup &g = m_groups[group.value];
     if (block.value >= g.blocksReserved() || out.size() != g.storedBytes())
         return fail(ErrorCode::badInput, "KV block " + std::to_string(block.value) + " cannot be copied out: it has another size.");
-    return m_transfer.exportBlock(m_device, m_groups, group.value, block.value, out);
+    // Rows of steps that were collected are there; of what is queued only a copy may still write what is asked for.
+    return m_transfer.exportBlock(m_device, m_groups, group.value, block.value, out, m_anyCopied ? m_copied.get() : nullptr);
 }
 
 Result<void> CudaProgram::importBlock(GroupIndex group, BlockId block, std::span<const std::byte> in)

@@ -79,6 +79,8 @@ private:
     std::uint64_t m_logitsGeneration = 0;
     std::array<Results, kStepsInFlight> m_results;
     std::array<std::unique_ptr<Event>, 4> m_pace; // ends of the last layers queued
+    std::unique_ptr<Event> m_copied;              // the last copyBlock()
+    bool m_anyCopied = false;
     std::deque<Pending> m_pending;
     Ticket m_lastTicket = 0;
     std::deque<std::pair<Ticket, std::vector<bool>>> m_sampled; // which slices of the last tickets were sampled

@@ -95,6 +95,8 @@ FakeDevice::~FakeDevice()
 Result<void> FakeDevice::call()
 {
     ++m_state->calls;
+    if (m_state->beforeCall)
+        m_state->beforeCall();
     if (m_state->loseAtCall > 0 && m_state->calls >= m_state->loseAtCall)
         m_state->lost = true;
     if (m_state->lost)

@@ -31,7 +31,7 @@ public:
         std::uint64_t loseAtCall = 0;    // > 0: this call, and every later one, says that the device is lost
         std::uint64_t refuseMemory = 0;  // > 0: so many more allocations, then out of memory
         bool lost = false;
-        std::function<void()> beforeOperation;
+        std::function<void()> beforeOperation, beforeCall;
     };
 
     explicit FakeDevice(FakeDeviceOptions options = {});

@@ -267,6 +267,29 @@ private slots:
         QVERIFY(generate(true) == wanted);
     }
 
+    // A full block goes to the host while the next step waits in its queue, and that step is not waited for.
+    void exportsPassStepsUnderWay()
+    {
+        const auto &subject = *m_subjects[0];
+        std::shared_ptr<FakeDevice::State> state;
+        ProgramRunner runner(subject.model, onFake({}, {}, &state));
+        auto sequence = runner.newSequence();
+        runner.append(sequence, std::span(subject.tokens).first(32), 0);
+        runner.cover(sequence, 33);
+        std::vector<std::byte> before(runner.layout().bytesPerBlock(0)), after(before.size());
+        QVERIFY(runner.program().exportBlock(GroupIndex{0}, sequence.tables[0][1], before).has_value());
+        std::vector<const kv::BlockTable *> tables;
+        StepPlan plan;
+        plan.slices.push_back(sliceOf(sequence, tables, std::span(subject.tokens).subspan(32, 1), 32));
+        const auto ticket = *runner.program().submit(plan);
+        const std::uint64_t operations = state->operations;
+        QVERIFY(runner.program().exportBlock(GroupIndex{0}, sequence.tables[0][1], after).has_value());
+        QCOMPARE(state->operations, operations + 1); // the conversion alone
+        QVERIFY(before == after);
+        QVERIFY(runner.program().collect(ticket).has_value());
+        QVERIFY(state->operations > operations + 5);
+    }
+
     void copiesBlocksForAFork()
     {
         const auto &subject = *m_subjects[0];
