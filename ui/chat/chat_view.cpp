@@ -174,8 +174,10 @@ void ChatView::appendText(const api::update::TextAppended &appended)
     if (appended.session != m_session)
         return;
     if (const int index = indexOf(appended.message); index >= 0) {
-        m_items[std::size_t(index)]->append(appended.text);
-        itemChanged(index);
+        MessageItem &item = *m_items[std::size_t(index)];
+        const qreal settled = item.settledHeight(m_workbench.theme(), columnWidth());
+        item.append(appended.text);
+        itemChanged(index, settled);
     }
 }
 
@@ -216,14 +218,20 @@ void ChatView::setInspected(TurnId turn)
     viewport()->update();
 }
 
-void ChatView::itemChanged(int index)
+// Paints what lies below the item's first `settled` pixels, and the whole screen only when it has moved: most tokens of a
+// reply change one paragraph.
+void ChatView::itemChanged(int index, qreal settled)
 {
+    const qreal before = m_scroll;
     remeasure(std::size_t(index));
     layOutVisible();
     updateScrollRange();
     if (m_follow)
-        scrollToEnd();
-    viewport()->update(QRect(0, int(m_tops[std::size_t(index)] - m_scroll) - 4, viewport()->width(), 1 << 20));
+        goToEnd();
+    if (m_scroll != before)
+        viewport()->update();
+    else
+        viewport()->update(QRect(0, int(m_tops[std::size_t(index)] + settled - m_scroll) - 4, viewport()->width(), 1 << 20));
     placeOverlays();
 }
 
@@ -344,13 +352,18 @@ void ChatView::setScroll(qreal value)
     m_settling = false;
 }
 
-void ChatView::scrollToEnd()
+void ChatView::goToEnd()
 {
     m_follow = true;
     setScroll(verticalScrollBar()->maximum());
     layOutVisible();
     updateScrollRange();
     setScroll(verticalScrollBar()->maximum());
+}
+
+void ChatView::scrollToEnd()
+{
+    goToEnd();
     viewport()->update();
     placeOverlays();
 }

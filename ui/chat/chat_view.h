@@ -83,7 +83,8 @@ private:
     bool isLast(int index) const { return index + 1 == messageCount(); } // only the last reply can go on
     void truncate(std::size_t size);
     void markFirstReply();
-    void itemChanged(int index);
+    void itemChanged(int index, qreal settled = 0);
+    void goToEnd();
 
     // Geometry
     static constexpr qreal kAhead = 600; // laid out beyond the screen, so that scrolling shows no estimate

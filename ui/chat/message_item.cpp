@@ -258,6 +258,19 @@ bool MessageItem::layOut(const Theme &theme, qreal width, qreal top, qreal botto
     return std::abs(height(theme, width) - before) > 0.5;
 }
 
+qreal MessageItem::settledHeight(const Theme &theme, qreal width) const
+{
+    qreal y = 0;
+    for (std::size_t i = 0; m_parsed && !fromUser() && i < m_entries.size(); ++i) {
+        const Entry &entry = m_entries[i];
+        if (entry.section + 2 >= int(m_sections.size()))
+            return y;
+        if (!hidden(entry))
+            y += gapBefore(i) + (entry.layout ? entry.layout->height(theme, bodyWidth(width)) : foldHeight(entry));
+    }
+    return 0;
+}
+
 void MessageItem::release()
 {
     for (Entry &entry : m_entries)

@@ -43,6 +43,8 @@ public:
     qreal height(const Theme &theme, qreal width) const;
     // Lays out what lies between `top` and `bottom`; true when the height changed.
     bool layOut(const Theme &theme, qreal width, qreal top, qreal bottom);
+    // How much of its height text that is appended cannot change: all above the last two sections.
+    qreal settledHeight(const Theme &theme, qreal width) const;
     void release();  // leaves the screen: only the height stays
     void forget();   // colours or fonts changed
 

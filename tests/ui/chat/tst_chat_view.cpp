@@ -9,6 +9,7 @@
 #include <QAbstractButton>
 #include <QClipboard>
 #include <QGuiApplication>
+#include <QPaintEvent>
 #include <QScrollBar>
 #include <QSignalSpy>
 #include <QTest>
@@ -111,6 +112,31 @@ private slots:
         QVERIFY(stage.view.following());
     }
 
+    // A token changes a paragraph: neither the screen nor the whole reply is painted anew for it.
+    void aTokenPaintsTheLastParagraphsOnly()
+    {
+        Stage stage({message(1, 0, Role::user, "q"), streaming(2, 1)});
+        for (int i = 0; i < 8; ++i)
+            stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, "A paragraph that stays as it is.\n\n"});
+        stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, "The last"});
+        QTest::qWait(50);
+        struct Painted : QObject {
+            QRect area;
+            bool eventFilter(QObject *, QEvent *event) override
+            {
+                if (event->type() == QEvent::Paint)
+                    area |= static_cast<QPaintEvent *>(event)->rect();
+                return false;
+            }
+        } painted;
+        stage.view.viewport()->installEventFilter(&painted);
+        stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, " one"});
+        QTRY_VERIFY(!painted.area.isEmpty());
+        const QRect reply = stage.view.itemRect(1);
+        QVERIFY2(painted.area.top() > reply.bottom() - 100, qPrintable(QStringLiteral("%1 of %2").arg(painted.area.top()).arg(reply.bottom())));
+        QVERIFY(painted.area.bottom() >= reply.bottom());
+    }
+
     void streamedTextLooksAsIfItHadComeAtOnce_data()
     {
         QTest::addColumn<QString>("written");
@@ -200,6 +226,7 @@ private slots:
     void whatLiesAroundFollowsTheJump()
     {
         Stage stage(manyMessages(400));
+        QTest::qWait(20); // the scroll bar has come
         QScrollBar *bar = stage.view.verticalScrollBar();
         bar->setValue(bar->maximum() / 2);
         const QImage jumped = stage.view.viewport()->grab().toImage();
