@@ -58,9 +58,12 @@ QString fetchProgram()
     return {};
 }
 
-ui::WindowOptions windowOptions(const settings::AppSettings &app, const store::ProfilePaths &paths, const gui::CommandLine &line)
+ui::WindowOptions windowOptions(const settings::AppSettings &app, const store::ProfilePaths &paths, const gui::CommandLine &line,
+                                const std::vector<std::string> &problems)
 {
     ui::WindowOptions options;
+    for (const std::string &problem : problems)
+        options.notices << QString::fromStdString(problem);
     options.engine = app.engine;
     options.newSession = app.newSession;
     options.model = line.model.isEmpty() ? app.lastModel : QFileInfo(line.model).absoluteFilePath().toStdString();
@@ -91,8 +94,10 @@ void saveWindowOptions(const std::filesystem::path &file, const ui::WindowOption
         std::fprintf(stderr, "kvilt: %s\n", saved.error().message.c_str());
 }
 
+// Drawing and packing the picture is no work of the window's: its event loop is not watched meanwhile.
 void takeScreenshot(ui::MainWindow &window, const QString &path)
 {
+    window.stallWatch().stop();
     const bool written = gui::grabWithPopups(window).save(path);
     if (!written)
         std::fprintf(stderr, "kvilt: the picture could not be written to %s\n", qPrintable(path));
@@ -140,7 +145,7 @@ int runWindow(QApplication &application, const gui::CommandLine &line, const sto
     worker::EngineWorker worker({paths, app, !forAPicture});
     ui::Theme theme;
     const ui::SystemThemeWatcher watcher(theme);
-    const ui::WindowOptions options = windowOptions(app, paths, line);
+    const ui::WindowOptions options = windowOptions(app, paths, line, stored.problems);
     theme.setReducedMotion(options.reducedMotion);
     theme.setChoice(options.theme);
     theme.apply(application);

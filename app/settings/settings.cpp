@@ -32,24 +32,30 @@ Theme themeFrom(const json &document)
     return name == "light" ? Theme::light : name == "dark" ? Theme::dark : Theme::system;
 }
 
-// Replaces what validate() refuses by the default, so that one bad number does not cost the others.
+// Takes value after value, and leaves the default where validate() refuses the new one: a bad number costs no other.
 template <typename Settings>
-void keepValid(Settings &settings, const Settings &defaults, std::vector<std::string> &problems)
+Settings eachValid(const json &values, Settings (*read)(const json &, Settings), std::vector<std::string> &problems)
 {
-    if (auto valid = validate(settings); !valid) {
-        problems.push_back(valid.error().message + " The defaults are used instead.");
-        settings = defaults;
+    Settings settings;
+    if (!values.is_object())
+        return settings;
+    for (const auto &[key, value] : values.items()) {
+        Settings tried = read(json{{key, value}}, settings);
+        if (auto valid = validate(tried); valid)
+            settings = std::move(tried);
+        else
+            problems.push_back("In the settings file, " + valid.error().message + " The default is used instead.");
     }
+    return settings;
 }
 
 void readInto(AppSettings &settings, const json &document, std::vector<std::string> &problems)
 {
-    if (const auto engine = document.find("engine"); engine != document.end())
-        settings.engine = engineFromJson(*engine, settings.engine);
-    keepValid(settings.engine, api::EngineSettings{}, problems);
-    if (const auto session = document.find("new_session"); session != document.end())
+    settings.engine = eachValid(document.value("engine", json()), &engineFromJson, problems);
+    if (const auto session = document.find("new_session"); session != document.end() && session->is_object()) {
         settings.newSession = sessionFromJson(*session, settings.newSession);
-    keepValid(settings.newSession.sampling, api::SessionSettings{}.sampling, problems);
+        settings.newSession.sampling = eachValid(session->value("sampling", json()), &samplingFromJson, problems);
+    }
     if (const auto model = document.find("last_model"); model != document.end() && model->is_string())
         settings.lastModel = model->get<std::string>();
     if (const auto folders = document.find("model_folders"); folders != document.end() && folders->is_array()) {
@@ -74,6 +80,36 @@ json documentOf(const AppSettings &settings)
                 {"reduced_motion", settings.reducedMotion}};
 }
 
+// Null: missing, too large, or no JSON object.
+json documentIn(const std::filesystem::path &file)
+{
+    std::error_code error;
+    const auto size = std::filesystem::file_size(file, error);
+    if (error || size > kLargestFile)
+        return {};
+    std::ifstream stream(file, std::ios::binary);
+    json document = json::parse(stream, nullptr, false);
+    return document.is_object() ? document : json();
+}
+
+// Where the file lies now, and what became of it, in one sentence.
+std::string setAside(const std::filesystem::path &file)
+{
+    constexpr int kMostKept = 9;
+    std::error_code error;
+    std::filesystem::path aside = file;
+    aside += ".damaged";
+    for (int n = 2; n <= kMostKept && std::filesystem::exists(aside, error); ++n) {
+        aside = file;
+        aside += ".damaged-" + std::to_string(n);
+    }
+    std::filesystem::rename(file, aside, error);
+    const std::string what = "The settings file " + file.string() + " is not a JSON object";
+    if (error)
+        return what + " and cannot be set aside (" + error.message() + "); the defaults are used until the next change.";
+    return what + "; the defaults are used, and the file lies in " + aside.filename().string() + " beside it.";
+}
+
 } // namespace
 
 LoadedSettings loadSettings(const std::filesystem::path &file)
@@ -82,20 +118,11 @@ LoadedSettings loadSettings(const std::filesystem::path &file)
     std::error_code error;
     if (!std::filesystem::exists(file, error))
         return loaded;
-    const auto size = std::filesystem::file_size(file, error);
-    if (error || size > kLargestFile) {
-        loaded.problems.push_back("The settings file " + file.string() +
-                                  " cannot be read as one; the defaults are used until the next change.");
-        return loaded;
-    }
-    std::ifstream stream(file, std::ios::binary);
-    const json document = json::parse(stream, nullptr, false);
-    if (!document.is_object()) {
-        loaded.problems.push_back("The settings file " + file.string() +
-                                  " is not a JSON object; the defaults are used until the next change.");
-        return loaded;
-    }
-    readInto(loaded.settings, document, loaded.problems);
+    const json document = documentIn(file);
+    if (document.is_object())
+        readInto(loaded.settings, document, loaded.problems);
+    else
+        loaded.problems.push_back(setAside(file));
     return loaded;
 }
 

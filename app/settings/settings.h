@@ -9,7 +9,7 @@
 #include <vector>
 
 // What the user set for the whole program, in one JSON file of the profile. Values are checked when they are
-// read: a number out of range is replaced by its default and named in `problems`, so that a hand-edited file never
+// read: one out of range is replaced by its default, alone, and named in `problems`, so that a hand-edited file never
 // stops the program and nothing is changed silently.
 namespace kvilt::settings {
 
@@ -29,7 +29,8 @@ struct LoadedSettings {
     std::vector<std::string> problems; // one sentence each
 };
 
-// A missing file gives the defaults without a problem; an unreadable one gives them with a problem.
+// A missing file gives the defaults without a problem. One that cannot be read as settings gives them with a problem and
+// is renamed to <name>.damaged (.damaged-2 and so on), so that the next save overwrites nothing a user may want back.
 LoadedSettings loadSettings(const std::filesystem::path &file);
 
 // Written to a neighbour and renamed over the old one: a crash leaves one or the other whole.

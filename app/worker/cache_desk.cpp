@@ -130,7 +130,7 @@ std::vector<api::update::Remedy> CacheDesk::remedies(const OpenSession &open, co
                          {api::command::SwitchBranch{open.row.id, row->id, row->branchIndex - 1}}});
         break;
     }
-    if (!open.settings.systemPrompt.empty() && receipt.miss.matchedTokens < tokens)
+    if (!open.settings.systemPrompt.empty() && receipt.miss.matchedTokens < tokens && receipt.contextStart.value == 0)
         found.push_back({"Put changing text last", "a note at the end of your message keeps the prefix whole", {}});
     return found;
 }

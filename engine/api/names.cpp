@@ -63,8 +63,30 @@ std::string_view toString(KvType type)
     return nameOf(names, type);
 }
 
-std::string titleFrom(std::string_view firstMessage)
+namespace {
+
+// What was typed; of a message that is files alone, the first one's name, or its content where the name was made up for
+// a long paste.
+std::string_view wordsForTitle(std::string_view message)
 {
+    constexpr std::string_view open = "<file name=\"", openEnd = "\">\n", pasted = "pasted text";
+    if (!message.starts_with(open))
+        return message.substr(0, message.find("\n\n<file name=\""));
+    const auto nameEnd = message.find(openEnd);
+    if (nameEnd == std::string_view::npos)
+        return message;
+    const std::string_view name = message.substr(open.size(), nameEnd - open.size());
+    if (!name.starts_with(pasted) && !name.empty())
+        return name;
+    const std::string_view content = message.substr(nameEnd + openEnd.size());
+    return content.substr(0, content.find("\n</file>"));
+}
+
+} // namespace
+
+std::string titleFrom(std::string_view message)
+{
+    const std::string_view firstMessage = wordsForTitle(message);
     std::string title;
     bool space = false;
     int words = 0;

@@ -20,6 +20,7 @@
 #include <QLabel>
 #include <QMenu>
 #include <QScrollBar>
+#include <QTimer>
 #include <QToolButton>
 #include <QVBoxLayout>
 
@@ -54,10 +55,11 @@ struct BlockMapPanel::Impl : QObject {
     BlockTextCache texts;
     BlockMapView *view = nullptr;
     StateLegend *legend = nullptr;
+    QString headingWords;
     QLabel *heading = nullptr, *explanation = nullptr, *dot = nullptr;
     QToolButton *colourBy = nullptr, *arrangeBy = nullptr;
     QWidget *groups = nullptr;
-    PlotsPanel *plots = nullptr;
+    PlotsPanel *plots = nullptr; // null until the event loop has turned once, as is:
     EventListPanel *events = nullptr;
     BlockCard *card = nullptr;
     QTimer cardDelay;
@@ -68,11 +70,15 @@ struct BlockMapPanel::Impl : QObject {
     BlockMapModel &model() { return feed.model(); }
 
     void build();
+    void buildPlots();
+    void buildEvents();
+    QVBoxLayout *panelLayout() const { return static_cast<QVBoxLayout *>(panel.layout()); }
     QLayout *buildHeader();
     void buildMenus();
     void buildGroups();
     void connectAll();
     void reshape();
+    void fitHeading();
     void refresh();
     std::uint32_t shownCells();
     void fitMap();
@@ -116,17 +122,35 @@ void BlockMapPanel::Impl::build()
     explanation->setProperty("tone", "secondary");
     inner->addWidget(explanation);
     inner->addSpacing(metrics::kGroupGap - 4);
-    plots = new PlotsPanel(workbench, &panel);
-    plots->setCompact(true);
-    layout->addWidget(plots);
     layout->addStretch(1);
-    events = new EventListPanel(workbench, &panel);
-    events->setCompact(true);
-    layout->addWidget(events);
     cardDelay.setSingleShot(true);
     cardDelay.setInterval(kCardDelayMs);
     connectAll();
     reshape();
+    QTimer::singleShot(0, this, [this] { buildPlots(); });
+}
+
+// The short forms of plots and events come one turn of the event loop later each: together with the map they would keep
+// the window from its first input for as long as three frames.
+void BlockMapPanel::Impl::buildPlots()
+{
+    plots = new PlotsPanel(workbench, &panel);
+    plots->setCompact(true);
+    plots->setVisible(!model().empty());
+    panelLayout()->insertWidget(1, plots);
+    fitSoon();
+    QTimer::singleShot(0, this, [this] { buildEvents(); });
+}
+
+void BlockMapPanel::Impl::buildEvents()
+{
+    events = new EventListPanel(workbench, &panel);
+    events->setCompact(true);
+    events->setVisible(!model().empty());
+    panelLayout()->addWidget(events);
+    connect(events, &EventListPanel::blockActivated, this,
+            [this](GroupIndex group, BlockId block) { showBlock(group, block); });
+    fitSoon();
 }
 
 QLayout *BlockMapPanel::Impl::buildHeader()
@@ -217,24 +241,30 @@ void BlockMapPanel::Impl::connectAll()
         if (card && card->isVisible())
             showCard();
     });
-    connect(events, &EventListPanel::blockActivated, this,
-            [this](GroupIndex group, BlockId block) { showBlock(group, block); });
     connect(&workbench.theme(), &Theme::changed, this, [this] { buildGroups(); });
+}
+
+void BlockMapPanel::Impl::fitHeading()
+{
+    heading->setText(heading->fontMetrics().elidedText(headingWords, Qt::ElideRight, std::max(heading->width(), 40)));
+    heading->setToolTip(heading->text() == headingWords ? QString() : headingWords);
 }
 
 // Groups, capacity or emptiness changed.
 void BlockMapPanel::Impl::reshape()
 {
     const bool empty = model().empty();
-    heading->setText(empty ? tr("No blocks yet")
-                           : tr("%1 of %2 tokens")
-                                 .arg(count(model().capacity(0), tr("block"), tr("blocks")))
-                                 .arg(model().blockSize()));
+    headingWords = empty ? tr("No blocks yet")
+                         : tr("%1 of %2 tokens")
+                               .arg(count(model().capacity(0), tr("block"), tr("blocks")))
+                               .arg(model().blockSize());
+    fitHeading();
     for (QWidget *widget : {static_cast<QWidget *>(colourBy), static_cast<QWidget *>(arrangeBy),
-                            static_cast<QWidget *>(dot), static_cast<QWidget *>(legend), static_cast<QWidget *>(plots)})
-        widget->setVisible(!empty);
+                            static_cast<QWidget *>(dot), static_cast<QWidget *>(legend), static_cast<QWidget *>(plots),
+                            static_cast<QWidget *>(events)})
+        if (widget)
+            widget->setVisible(!empty);
     explanation->setVisible(empty);
-    events->setVisible(!empty);
     texts.clear();
     legend->forget();
     buildGroups();
@@ -456,7 +486,8 @@ void BlockMapPanel::Impl::contextMenu(QPoint at)
     const Cell cell = model().cell(view->group(), *block);
     QMenu menu(&panel);
     menu.addAction(tr("Events of block %1").arg(grouped(*block)), this, [this, block] {
-        events->filterBlock(GroupIndex{std::uint16_t(view->group())}, BlockId{*block});
+        if (events)
+            events->filterBlock(GroupIndex{std::uint16_t(view->group())}, BlockId{*block});
     });
     if (cell.node.value) {
         menu.addAction(cell.pinned ? tr("Unpin") : tr("Pin"), this, [this, cell] {
@@ -483,6 +514,7 @@ BlockMapPanel::~BlockMapPanel() = default;
 void BlockMapPanel::resizeEvent(QResizeEvent *)
 {
     m_impl->fitMap();
+    QTimer::singleShot(0, m_impl.get(), [this] { m_impl->fitHeading(); }); // the heading has its own width by then
 }
 
 void BlockMapPanel::hideEvent(QHideEvent *)

@@ -347,6 +347,14 @@ QPointF BlockLayout::pointOf(const QString &word) const
     return {};
 }
 
+std::optional<PieceRange> BlockLayout::rangeOf(const QString &word) const
+{
+    for (int i = 0; i < pieceCount(); ++i)
+        if (const auto at = m_pieces[std::size_t(i)].layout->text().indexOf(word, 0, Qt::CaseInsensitive); at >= 0)
+            return PieceRange{i, int(at), int(at + word.size())};
+    return {};
+}
+
 void BlockLayout::paintMarker(QPainter &painter, QPointF origin, const Theme &theme) const
 {
     const Palette &p = theme.palette();

@@ -8,6 +8,7 @@
 #include <QTextLayout>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 class QPainter;
@@ -62,6 +63,8 @@ public:
     Hit hitTest(QPointF point) const;
 
     QPointF pointOf(const QString &word) const; // null: not here
+    // Where `word` stands, whatever its case; nothing: not here, or not laid out.
+    std::optional<PieceRange> rangeOf(const QString &word) const;
 
     int pieceCount() const { return int(m_pieces.size()); }
     int pieceLength(int piece) const;

@@ -17,7 +17,7 @@
 namespace kvilt::ui {
 
 namespace {
-constexpr qreal kAhead = 600; // laid out beyond the screen, so that scrolling shows no estimate
+constexpr int kAheadDelayMs = 4; // after the frame that was scrolled to
 } // namespace
 
 ChatView::ChatView(Workbench &workbench, QWidget *parent) : QAbstractScrollArea(parent), m_workbench(workbench)
@@ -29,6 +29,9 @@ ChatView::ChatView(Workbench &workbench, QWidget *parent) : QAbstractScrollArea(
     viewport()->setMouseTracking(true);
     verticalScrollBar()->setSingleStep(metrics::kChatLine);
     m_tops = {metrics::kPageMargin};
+    m_aheadTimer.setSingleShot(true);
+    m_aheadTimer.setInterval(kAheadDelayMs);
+    connect(&m_aheadTimer, &QTimer::timeout, this, [this] { layOutVisible(); });
     m_actions = new MessageActions(workbench.theme(), viewport());
     connect(m_actions, &MessageActions::triggered, this, [this](const QString &action) {
         runAction(action, m_hovered >= 0 ? m_hovered : m_current);
@@ -48,6 +51,7 @@ ChatView::ChatView(Workbench &workbench, QWidget *parent) : QAbstractScrollArea(
             viewport()->update();
         }
     });
+    connect(&workbench, &Workbench::ribbonChanged, this, &ChatView::noteRibbon);
     connect(&workbench.hover(), &HoverLink::targetChanged, this, &ChatView::linkTargetChanged);
     connect(&workbench.theme(), &Theme::changed, this, &ChatView::themeChanged);
 }
@@ -112,6 +116,7 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
         truncate(same);
     } else {
         truncate(0);
+        m_systemTokens = 0;
         m_follow = true;
         m_spansAsked.clear();
         m_inspected = {};
@@ -119,6 +124,7 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
     m_session = opened.conversation.id;
     for (; same < messages.size(); ++same) {
         m_items.push_back(std::make_unique<MessageItem>(messages[same]));
+        m_items.back()->setSystemTokens(m_systemTokens);
         m_heights.push_back(0);
         m_tops.push_back(0);
     }
@@ -143,6 +149,7 @@ void ChatView::addMessage(const api::Message &message)
     if (message.parent.value == 0 || parent >= 0)
         truncate(std::size_t(parent + 1));
     m_items.push_back(std::make_unique<MessageItem>(message));
+    m_items.back()->setSystemTokens(m_systemTokens);
     m_heights.push_back(0);
     m_tops.push_back(0);
     markFirstReply();
@@ -167,8 +174,10 @@ void ChatView::appendText(const api::update::TextAppended &appended)
     if (appended.session != m_session)
         return;
     if (const int index = indexOf(appended.message); index >= 0) {
-        m_items[std::size_t(index)]->append(appended.text);
-        itemChanged(index);
+        MessageItem &item = *m_items[std::size_t(index)];
+        const qreal settled = item.settledHeight(m_workbench.theme(), columnWidth());
+        item.append(appended.text);
+        itemChanged(index, settled);
     }
 }
 
@@ -188,20 +197,41 @@ void ChatView::finishTurn(const api::update::TurnFinished &finished)
         addMessage(finished.message);
 }
 
+// Where the first message of the prompt begins: what stands before it is the system prompt.
+void ChatView::noteRibbon(const api::Ribbon &ribbon)
+{
+    std::int32_t first = 0;
+    for (const api::Ribbon::MessageSpan &span : ribbon.messages)
+        if (span.endToken > span.firstToken && (first == 0 || span.firstToken < first))
+            first = span.firstToken;
+    if (ribbon.session != m_session || first == m_systemTokens)
+        return;
+    m_systemTokens = first;
+    for (const auto &item : m_items)
+        item->setSystemTokens(first);
+    viewport()->update();
+}
+
 void ChatView::setInspected(TurnId turn)
 {
     m_inspected = turn;
     viewport()->update();
 }
 
-void ChatView::itemChanged(int index)
+// Paints what lies below the item's first `settled` pixels, and the whole screen only when it has moved: most tokens of a
+// reply change one paragraph.
+void ChatView::itemChanged(int index, qreal settled)
 {
-    measureFrom(std::size_t(index));
+    const qreal before = m_scroll;
+    remeasure(std::size_t(index));
     layOutVisible();
     updateScrollRange();
     if (m_follow)
-        scrollToEnd();
-    viewport()->update(QRect(0, int(m_tops[std::size_t(index)] - m_scroll) - 4, viewport()->width(), 1 << 20));
+        goToEnd();
+    if (m_scroll != before)
+        viewport()->update();
+    else
+        viewport()->update(QRect(0, int(m_tops[std::size_t(index)] + settled - m_scroll) - 4, viewport()->width(), 1 << 20));
     placeOverlays();
 }
 
@@ -222,11 +252,25 @@ void ChatView::measureFrom(std::size_t index)
     if (index == 0)
         m_tops[0] = metrics::kPageMargin;
     for (std::size_t i = index; i < m_items.size(); ++i) {
-        m_heights[i] = m_items[i]->height(theme, width);
-        if (m_editor && m_editor->isVisible() && m_editor->message() == m_items[i]->message().id)
-            m_heights[i] = m_editor->wantedHeight();
+        m_heights[i] = heightOf(i, theme, width);
         m_tops[i + 1] = m_tops[i] + m_heights[i] + measure::kGapAfter;
     }
+}
+
+qreal ChatView::heightOf(std::size_t index, const Theme &theme, qreal width) const
+{
+    const bool edited = m_editor && m_editor->isVisible() && m_editor->message() == m_items[index]->message().id;
+    return edited ? m_editor->wantedHeight() : m_items[index]->height(theme, width);
+}
+
+// One message changed: those below move, and nobody asks ten thousand of them how high they are.
+void ChatView::remeasure(std::size_t index)
+{
+    const qreal now = heightOf(index, m_workbench.theme(), columnWidth());
+    const qreal shift = m_tops[index] + now + measure::kGapAfter - m_tops[index + 1];
+    m_heights[index] = now;
+    for (std::size_t i = index + 1; i < m_tops.size(); ++i)
+        m_tops[i] += shift;
 }
 
 void ChatView::updateScrollRange()
@@ -249,14 +293,14 @@ int ChatView::itemAt(qreal y) const
 
 // Lays out what is on the screen and a little beyond. When an item above turns out taller or shorter than estimated,
 // the scroll position moves with it, so that what is read stays where it is.
-void ChatView::layOutVisible()
+void ChatView::layOutVisible(qreal ahead)
 {
     if (m_items.empty())
         return;
     const Theme &theme = m_workbench.theme();
     const qreal width = columnWidth();
     for (int pass = 0; pass < 4; ++pass) {
-        const qreal top = m_scroll - kAhead, bottom = m_scroll + viewport()->height() + kAhead;
+        const qreal top = m_scroll - ahead, bottom = m_scroll + viewport()->height() + ahead;
         bool changed = false;
         for (int i = std::max(itemAt(top), 0); i < messageCount() && m_tops[std::size_t(i)] < bottom; ++i) {
             const auto index = std::size_t(i);
@@ -264,7 +308,7 @@ void ChatView::layOutVisible()
             if (!m_items[index]->layOut(theme, width, top - itemTop, bottom - itemTop))
                 continue;
             const qreal before = m_heights[index];
-            measureFrom(index);
+            remeasure(index);
             changed = true;
             if (itemTop + before <= m_scroll && !m_follow) {
                 m_scroll += m_heights[index] - before;
@@ -308,13 +352,18 @@ void ChatView::setScroll(qreal value)
     m_settling = false;
 }
 
-void ChatView::scrollToEnd()
+void ChatView::goToEnd()
 {
     m_follow = true;
     setScroll(verticalScrollBar()->maximum());
     layOutVisible();
     updateScrollRange();
     setScroll(verticalScrollBar()->maximum());
+}
+
+void ChatView::scrollToEnd()
+{
+    goToEnd();
     viewport()->update();
     placeOverlays();
 }
@@ -331,13 +380,33 @@ void ChatView::scrollToMessage(MessageId id)
     setCurrent(index);
 }
 
+bool ChatView::reveal(const QString &words)
+{
+    for (const QString &word : words.split(QLatin1Char(' '), Qt::SkipEmptyParts)) {
+        for (int i = messageCount(); i-- > 0;) {
+            if (!QString::fromStdString(message(i)->text).contains(word, Qt::CaseInsensitive))
+                continue;
+            scrollToMessage(message(i)->id);
+            if (const auto found = m_items[std::size_t(i)]->rangeOf(word)) {
+                m_anchor = {i, found->first};
+                m_head = {i, found->second};
+                m_hasSelection = true;
+            }
+            viewport()->update();
+            return true;
+        }
+    }
+    return false;
+}
+
 void ChatView::scrollContentsBy(int, int)
 {
     if (m_settling)
         return;
     m_scroll = verticalScrollBar()->value();
     m_follow = m_scroll >= verticalScrollBar()->maximum() - 4;
-    layOutVisible();
+    layOutVisible(0); // a jump shows a screen at once; what lies beyond is made ready between the frames
+    m_aheadTimer.start();
     viewport()->update();
     placeOverlays();
 }

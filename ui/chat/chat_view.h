@@ -40,6 +40,8 @@ public:
     void editLastOwnMessage();
     // The reply that Regenerate or Continue of the menu means; 0: none.
     MessageId lastReply() const;
+    // Goes to the newest message that holds one of the words, and selects it there; false: none on this branch does.
+    bool reveal(const QString &words);
     // Where a word of a message stands on the viewport; none: not on the screen.
     std::optional<QPoint> findWord(int index, const QString &word) const;
 
@@ -76,18 +78,23 @@ private:
     void showProgress(const api::update::TurnProgress &progress);
     void finishTurn(const api::update::TurnFinished &finished);
     void setInspected(TurnId turn);
+    void noteRibbon(const api::Ribbon &ribbon);
     int indexOf(MessageId id) const;
     bool isLast(int index) const { return index + 1 == messageCount(); } // only the last reply can go on
     void truncate(std::size_t size);
     void markFirstReply();
-    void itemChanged(int index);
+    void itemChanged(int index, qreal settled = 0);
+    void goToEnd();
 
     // Geometry
+    static constexpr qreal kAhead = 600; // laid out beyond the screen, so that scrolling shows no estimate
     qreal columnWidth() const;
     qreal columnLeft() const;
     void measureFrom(std::size_t index);
+    qreal heightOf(std::size_t index, const Theme &theme, qreal width) const;
+    void remeasure(std::size_t index);
     void updateScrollRange();
-    void layOutVisible();
+    void layOutVisible(qreal ahead = kAhead);
     void releaseFar();
     int itemAt(qreal contentY) const; // the item that covers it, or the nearest
     qreal contentY(qreal viewportY) const { return viewportY + m_scroll; }
@@ -127,6 +134,7 @@ private:
     int m_copyItem = -1, m_copyBlock = -1;
     int m_receiptHovered = -1;
     TurnId m_inspected;
+    std::int32_t m_systemTokens = 0; // of the prompt, before its first message
     bool m_selecting = false;
     Place m_anchor, m_head;
     bool m_hasSelection = false;
@@ -134,6 +142,7 @@ private:
     HoverTarget m_linked;
     std::vector<MessageId> m_spansAsked;
     MessageActions *m_actions = nullptr;
+    QTimer m_aheadTimer;
     MessageEditor *m_editor = nullptr;
     LinkPopover *m_linkPopover = nullptr;
 };

@@ -72,7 +72,9 @@ void ChatView::updateHover(QPointF point)
     const bool hand = hit.receipt || hit.copyBlock >= 0 || hit.fold >= 0 || !hit.link.isEmpty() || hit.branchBack ||
                       hit.branchForward;
     viewport()->setCursor(hand ? Qt::PointingHandCursor : hit.onText ? Qt::IBeamCursor : Qt::ArrowCursor);
-    viewport()->setToolTip(hit.link.isEmpty() ? QString() : LinkPopover::shown(hit.link).toHtmlEscaped());
+    viewport()->setToolTip(!hit.link.isEmpty() ? LinkPopover::shown(hit.link).toHtmlEscaped()
+                           : hit.pin           ? tr("Stays in the prompt, and its blocks stay in memory")
+                                               : QString());
     const bool inside = item >= 0 && contentY(point.y()) < m_tops[std::size_t(item)] + m_heights[std::size_t(item)] + measure::kGapAfter;
     if (const int now = inside ? item : -1; now != m_hovered) {
         m_hovered = now;

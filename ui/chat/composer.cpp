@@ -281,8 +281,12 @@ void Composer::trySend()
 {
     if (draft().empty() || m_workbench.busy(m_session) || m_session.value == 0)
         return;
+    if (const QString why = refusal(); !why.isEmpty()) { // the words stay in the box
+        emit refused(why);
+        return;
+    }
     if (!m_workbench.modelReady()) {
-        m_sendWhenReady = m_workbench.model().phase == api::update::ModelPhase::loading;
+        m_sendWhenReady = true;
         refreshPlaceholder();
         return;
     }
@@ -292,6 +296,19 @@ void Composer::trySend()
         send(m_preview && m_preview->overflows);
     else
         emit overflowChanged(m_preview);
+}
+
+// Why nothing can be sent as things are; empty: it can, now or once the model is loaded.
+QString Composer::refusal() const
+{
+    using api::update::ModelPhase;
+    const auto &model = m_workbench.model();
+    if (model.phase == ModelPhase::none || model.phase == ModelPhase::failed)
+        return tr("Choose a model first (Ctrl+M); what you wrote stays here.");
+    if (model.phase == ModelPhase::ready && !model.facts.chatTemplate)
+        return tr("This model has no chat template, so it cannot answer in a chat. Choose another one (Ctrl+M); what you wrote "
+                  "stays here.");
+    return {};
 }
 
 void Composer::send(bool dropOldest)
@@ -346,7 +363,7 @@ void Composer::refreshButton()
 {
     const bool busy = m_workbench.busy(m_session);
     const Palette &p = m_workbench.theme().palette();
-    const bool canSend = (!text().trimmed().isEmpty() || !m_files.empty()) && m_session.value != 0;
+    const bool canSend = (!text().trimmed().isEmpty() || !m_files.empty()) && m_session.value != 0 && refusal().isEmpty();
     const char *role = busy ? "stop" : "send";
     if (m_button->property("role").toString() != QLatin1String(role)) {
         m_button->setProperty("role", role);
@@ -383,8 +400,10 @@ void Composer::refreshPlaceholder()
         words = tr("The answer will start in about %1 s. Esc stops.").arg(int(m_progress->secondsLeft + 0.5));
     else if (m_workbench.busy(m_session) && m_progress && m_progress->phase == TurnPhase::prefill)
         words = tr("Reading the prompt. Esc stops.");
-    if (m_edit->placeholderText() != words)
-        m_edit->setPlaceholderText(words);
+    if (m_edit->placeholderText() == words)
+        return;
+    m_edit->setPlaceholderText(words);
+    m_edit->viewport()->update(); // Qt repaints it when it comes or goes, not when its words change
 }
 
 void Composer::recolour()

@@ -60,6 +60,7 @@ private:
     void setFiles(std::vector<Attachment> files);
     bool takeAsFile(const QString &text);
     void textChanged();
+    QString refusal() const;
     void trySend();
     void giveBack(const QString &words);
     void takeBack(const api::update::Notice &notice);

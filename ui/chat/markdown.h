@@ -30,6 +30,10 @@ struct Section {
 // outside of fences that no list or quote reaches over. That is what lets a streamed reply grow without parsing and
 // laying out everything anew.
 std::vector<Section> sectionsOf(std::string_view utf8);
+// The same for what follows byte `from`, which is where a section begins (its tag included) or 0.
+std::vector<Section> sectionsFrom(std::string_view utf8, std::size_t from);
+// Where sectionsFrom() begins to see this section and all after it.
+std::size_t scanStart(const Section &section);
 
 // TeX as readable text: \frac{a}{b} → a/b, x^2 → x², \alpha → α. What it does not know stays as it is.
 QString readableMath(QStringView tex);

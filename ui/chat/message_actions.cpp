@@ -41,6 +41,8 @@ MessageActions::MessageActions(Theme &theme, QWidget *parent) : QFrame(parent), 
     m_regenerate = add(*m_row, QStringLiteral("regenerate"), QStringLiteral("regenerate"), tr("Regenerate"));
     m_continue = add(*m_row, QStringLiteral("continue"), QStringLiteral("continue"), tr("Continue this reply"));
     m_pin = add(*m_row, QStringLiteral("pin"), QStringLiteral("pin"), tr("Pin"));
+    m_pin->setCheckable(true);
+    connect(m_pin, &QToolButton::clicked, this, [this] { m_pin->setChecked(m_pinned); }); // until it has been stored
     m_delete = add(*m_row, QStringLiteral("delete"), QStringLiteral("trash"), tr("Delete message"));
     connect(&m_theme, &Theme::changed, this, &MessageActions::recolour);
     recolour();
@@ -84,7 +86,9 @@ void MessageActions::showFor(const api::Message &message, bool busy, bool last)
     m_forward->setEnabled(!busy && message.branchIndex + 1 < message.branchCount);
     m_branch->setText(QStringLiteral("%1/%2").arg(message.branchIndex + 1).arg(message.branchCount));
     m_branch->setAccessibleName(tr("Branch %1 of %2").arg(message.branchIndex + 1).arg(message.branchCount));
-    const QString pin = message.pinned ? tr("Unpin") : tr("Pin");
+    m_pinned = message.pinned;
+    m_pin->setChecked(m_pinned);
+    const QString pin = m_pinned ? tr("Unpin") : tr("Pin");
     m_pin->setToolTip(pin);
     m_pin->setAccessibleName(pin);
     adjustSize();

@@ -34,6 +34,7 @@ private:
     std::vector<std::pair<QToolButton *, QString>> m_buttons;
     QToolButton *m_edit = nullptr, *m_regenerate = nullptr, *m_continue = nullptr, *m_back = nullptr,
                 *m_forward = nullptr, *m_pin = nullptr, *m_delete = nullptr;
+    bool m_pinned = false;
     QHBoxLayout *m_row = nullptr;
     QWidget *m_branches = nullptr;
     QLabel *m_branch = nullptr;

@@ -57,7 +57,16 @@ void MessageItem::parse()
 void MessageItem::parseTail(std::size_t fromSection)
 {
     std::vector<Section> sections;
-    sections = fromUser() ? userSections(m_message.text) : sectionsOf(m_message.text);
+    if (fromUser() || fromSection == 0) {
+        sections = fromUser() ? userSections(m_message.text) : sectionsOf(m_message.text);
+    } else {
+        // A long reply is not read from its beginning for every token. The one before the last is, as a line that began
+        // a section may turn out to belong to the list above it ("-", then "- item").
+        const std::size_t kept = fromSection - 1;
+        sections.assign(m_sections.begin(), m_sections.begin() + std::ptrdiff_t(kept));
+        const auto tail = sectionsFrom(m_message.text, scanStart(m_sections[kept]));
+        sections.insert(sections.end(), tail.begin(), tail.end());
+    }
     while (fromSection > 0 && (fromSection > sections.size() || sections[fromSection - 1] != m_sections[fromSection - 1]))
         --fromSection;
     std::vector<Entry> old;
@@ -179,8 +188,12 @@ QString MessageItem::stateLine() const
     case api::MessageState::stopped: return QStringLiteral("Stopped.");
     case api::MessageState::failed:
         return QStringLiteral("This reply could not be finished. Regenerate tries again.");
-    default: return {};
+    default: break;
     }
+    if (m_message.hasReceipt && m_message.receipt.finish == api::FinishReason::length)
+        return QStringLiteral("Reached the limit of %1. Continue goes on from here.")
+            .arg(count(m_message.receipt.completionTokens, QStringLiteral("token"), QStringLiteral("tokens")));
+    return {};
 }
 
 qreal MessageItem::tailHeight() const
@@ -243,6 +256,19 @@ bool MessageItem::layOut(const Theme &theme, qreal width, qreal top, qreal botto
         y += entry.layout ? entry.layout->height(theme, inner) : foldHeight(entry);
     }
     return std::abs(height(theme, width) - before) > 0.5;
+}
+
+qreal MessageItem::settledHeight(const Theme &theme, qreal width) const
+{
+    qreal y = 0;
+    for (std::size_t i = 0; m_parsed && !fromUser() && i < m_entries.size(); ++i) {
+        const Entry &entry = m_entries[i];
+        if (entry.section + 2 >= int(m_sections.size()))
+            return y;
+        if (!hidden(entry))
+            y += gapBefore(i) + (entry.layout ? entry.layout->height(theme, bodyWidth(width)) : foldHeight(entry));
+    }
+    return 0;
 }
 
 void MessageItem::release()
@@ -340,6 +366,17 @@ QRectF MessageItem::branchRect(const Theme &theme, qreal width) const
     return {fromUser() ? row.right() - measure::kBranchWidth : row.left(), row.top(), measure::kBranchWidth, row.height()};
 }
 
+// Beside the arrows; the buttons that come with the pointer stand over it, theirs is pressed then.
+QRectF MessageItem::pinRect(const Theme &theme, qreal width) const
+{
+    if (!m_message.pinned)
+        return {};
+    const QRectF row = actionRow(theme, width);
+    const qreal arrows = m_message.branchCount > 1 ? measure::kBranchWidth : 0;
+    const qreal left = fromUser() ? row.right() - arrows - measure::kPinWidth : row.left() + arrows + 5;
+    return {left, row.top(), measure::kPinWidth, row.height()};
+}
+
 // Words stand in the box, the content of a file across the body.
 qreal MessageItem::leftOf(const Entry &entry, const QRectF &box, qreal width) const
 {
@@ -375,6 +412,7 @@ MessageItem::Hit MessageItem::hitTest(QPointF point, const Theme &theme, qreal w
         }
         y += h;
     }
+    hit.pin = pinRect(theme, width).contains(point);
     const QRectF branch = branchRect(theme, width);
     if (branch.contains(point)) {
         hit.branchBack = point.x() < branch.center().x();
@@ -404,6 +442,18 @@ QPointF MessageItem::pointOf(const QString &word, const Theme &theme, qreal widt
         if (const QPointF at = entry.layout ? entry.layout->pointOf(word) : QPointF(); !at.isNull())
             return at + QPointF(leftOf(entry, box, width), y);
         y += entry.layout ? entry.layout->height(theme, bodyWidth(width)) : foldHeight(entry);
+    }
+    return {};
+}
+
+std::optional<std::pair<TextPlace, TextPlace>> MessageItem::rangeOf(const QString &word) const
+{
+    for (std::size_t i = 0; i < m_entries.size(); ++i) {
+        const Entry &entry = m_entries[i];
+        if (!entry.layout || hidden(entry))
+            continue;
+        if (const auto found = entry.layout->rangeOf(word))
+            return std::pair{TextPlace{int(i), found->piece, found->from}, TextPlace{int(i), found->piece, found->to}};
     }
     return {};
 }
@@ -450,6 +500,10 @@ QString MessageItem::spoken() const
 {
     QString text = (fromUser() ? QStringLiteral("You: ") : QStringLiteral("Reply: ")) +
                    QString::fromStdString(m_message.text);
+    if (const QString line = stateLine(); !line.isEmpty())
+        text += QLatin1Char(' ') + line;
+    if (m_message.pinned)
+        text += QStringLiteral(". Pinned");
     if (m_message.hasReceipt)
         text += QStringLiteral(". ") + plainReceipt(receiptParts(m_message.receipt, true));
     return text;

@@ -36,12 +36,15 @@ public:
     void setProgress(std::optional<api::update::TurnProgress> progress) { m_progress = std::move(progress); }
     const std::optional<api::update::TurnProgress> &progress() const { return m_progress; }
     void setFirstReply(bool first) { m_firstReply = first; }
+    void setSystemTokens(std::int32_t tokens) { m_systemTokens = tokens; }
     void setSpans(std::vector<api::TokenSpan> spans) { m_spans = std::move(spans); }
     const std::vector<api::TokenSpan> &spans() const { return m_spans; }
 
     qreal height(const Theme &theme, qreal width) const;
     // Lays out what lies between `top` and `bottom`; true when the height changed.
     bool layOut(const Theme &theme, qreal width, qreal top, qreal bottom);
+    // How much of its height text that is appended cannot change: all above the last two sections.
+    qreal settledHeight(const Theme &theme, qreal width) const;
     void release();  // leaves the screen: only the height stays
     void forget();   // colours or fonts changed
 
@@ -64,6 +67,7 @@ public:
         int fold = -1;       // section whose fold line was hit
         bool receipt = false;
         bool branchBack = false, branchForward = false;
+        bool pin = false; // the mark
     };
     Hit hitTest(QPointF point, const Theme &theme, qreal width) const;
 
@@ -73,10 +77,14 @@ public:
     TextPlace endPlace() const;
     // The middle of the first place where `word` stands; null: not laid out or not there.
     QPointF pointOf(const QString &word, const Theme &theme, qreal width) const;
+    // The first place of `word`, whatever its case, in what is laid out and not folded.
+    std::optional<std::pair<TextPlace, TextPlace>> rangeOf(const QString &word) const;
     std::int64_t byteAt(const TextPlace &place) const;
     // Where the row of actions goes: in the gap below, left for replies, right for the user's words.
     QRectF actionRow(const Theme &theme, qreal width) const;
     QRectF textBox(const Theme &theme, qreal width) const;
+    // Where a pinned message says so, in the row of actions; empty: it is not pinned.
+    QRectF pinRect(const Theme &theme, qreal width) const;
     // Everything a screen reader should say of it.
     QString spoken() const;
 
@@ -112,6 +120,7 @@ private:
     void paintFold(QPainter &painter, QPointF origin, const Theme &theme, int section) const;
     void paintFile(QPainter &painter, const QRectF &rect, const Theme &theme, int section) const;
     void paintBranch(QPainter &painter, const QRectF &rect, const Theme &theme) const;
+    void paintPin(QPainter &painter, const QRectF &rect, const Theme &theme) const;
     qreal leftOf(const Entry &entry, const QRectF &box, qreal width) const;
     QRectF branchRect(const Theme &theme, qreal width) const;
 
@@ -123,6 +132,7 @@ private:
     std::optional<api::update::TurnProgress> m_progress;
     bool m_parsed = false;
     bool m_firstReply = false;
+    std::int32_t m_systemTokens = 0;
     mutable qreal m_naturalWidth = -1; // of a user's text, so that its box fits
     mutable qreal m_estimateWidth = -1;
     mutable qreal m_estimate = 0;

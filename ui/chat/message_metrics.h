@@ -17,6 +17,7 @@ inline constexpr qreal kReceiptHeight = 24;
 inline constexpr qreal kStateHeight = 24;
 inline constexpr qreal kActionsHeight = 26; // the row of actions stands in the gap below the message
 inline constexpr qreal kBranchWidth = 60;   // its ‹ 2/3 ›, which stays when the pointer leaves
+inline constexpr qreal kPinWidth = 74;      // the mark of a pinned message, beside the arrows
 inline constexpr qreal kGapAfter = 28;
 
 } // namespace kvilt::ui::measure

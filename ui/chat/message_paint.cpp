@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/blockmap/cell_sprites.h"
 #include "ui/chat/message_item.h"
 #include "ui/chat/message_metrics.h"
 #include "ui/widgets/icons.h"
@@ -120,6 +121,8 @@ void MessageItem::paintTail(QPainter &painter, QPointF origin, const Theme &them
         paintReceipt(painter, {origin.x(), y + measure::kReceiptGap}, theme, width, state);
     if (const QRectF branch = branchRect(theme, width); !branch.isEmpty())
         paintBranch(painter, branch.translated(origin), theme);
+    if (const QRectF pin = pinRect(theme, width); !pin.isEmpty())
+        paintPin(painter, pin.translated(origin), theme);
 }
 
 void MessageItem::paintFold(QPainter &painter, QPointF origin, const Theme &theme, int section) const
@@ -164,7 +167,7 @@ void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &t
         painter.setRenderHint(QPainter::Antialiasing, false);
     }
     // A reply that is continued has the receipt of its first part still.
-    auto parts = m_progress ? writingParts(*m_progress) : receiptParts(m_message.receipt, m_firstReply);
+    auto parts = m_progress ? writingParts(*m_progress) : receiptParts(m_message.receipt, m_firstReply, m_systemTokens);
     const qreal room = width - 22;
     while (parts.size() > 2 && widthOf(parts, theme) > room)
         parts.erase(parts.end() - 2); // the first and the last say most
@@ -234,13 +237,28 @@ void MessageItem::paintPrefill(QPainter &painter, QPointF origin, const Theme &t
     word(words.computed, QFont::Normal, p.secondary);
 }
 
+// As in the map: the colour of a pinned block with its corner tick, and the word.
+void MessageItem::paintPin(QPainter &painter, const QRectF &rect, const Theme &theme) const
+{
+    const QRectF cell(rect.left() + 4, rect.center().y() - 5, 11, 11);
+    paintCell(painter, cell, theme.palette(), api::BlockState::pinned);
+    painter.setFont(theme.font(TextSize::secondary));
+    painter.setPen(theme.palette().secondary);
+    painter.drawText(rect.adjusted(21, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter, QStringLiteral("Pinned"));
+}
+
 void MessageItem::paintBranch(QPainter &painter, const QRectF &rect, const Theme &theme) const
 {
     const Palette &p = theme.palette();
     const qreal ratio = painter.device()->devicePixelRatioF();
     const qreal y = rect.center().y() - 7;
-    painter.drawPixmap(QPointF(rect.left() + 3, y), iconPixmap(QStringLiteral("chevron-left"), p.secondary, 14, ratio));
-    painter.drawPixmap(QPointF(rect.right() - 17, y), iconPixmap(QStringLiteral("chevron-right"), p.secondary, 14, ratio));
+    const auto arrow = [&](const char *name, qreal x, bool leads) { // as the buttons that come with the pointer
+        painter.setOpacity(leads ? 1 : 0.4);
+        painter.drawPixmap(QPointF(x, y), iconPixmap(QLatin1String(name), p.secondary, 14, ratio));
+    };
+    arrow("chevron-left", rect.left() + 3, m_message.branchIndex > 0);
+    arrow("chevron-right", rect.right() - 17, m_message.branchIndex + 1 < m_message.branchCount);
+    painter.setOpacity(1);
     painter.setFont(theme.font(TextSize::secondary));
     painter.setPen(p.secondary);
     painter.drawText(rect, Qt::AlignCenter,

@@ -14,9 +14,11 @@ namespace {
 // Below a hundredth of a second a saving is noise.
 constexpr double kWorthSaying = 0.005;
 
-QString lostTo(const api::MissReport &miss)
+QString lostTo(const api::MissReport &miss, std::int32_t systemTokens)
 {
     using enum api::EventReason;
+    if (miss.reason == neverStored && miss.firstDifference >= 0 && miss.firstDifference < systemTokens)
+        return QStringLiteral("lost to an edit");
     switch (miss.reason) {
     case neverStored: return miss.repeatedTokens > 0 ? QStringLiteral("lost to a changed beginning") : QStringLiteral("lost");
     case evicted:
@@ -45,7 +47,7 @@ QString fromCache(std::uint32_t cached, std::uint32_t prompt)
 
 } // namespace
 
-std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first)
+std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first, std::int32_t systemTokens)
 {
     const bool lost = r.miss.lostSeconds > kWorthSaying;
     std::vector<ReceiptPart> parts;
@@ -60,7 +62,7 @@ std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first)
     if (r.decodeTokensPerSecond > 0)
         parts.push_back({rate(r.decodeTokensPerSecond)});
     if (lost)
-        parts.push_back({seconds(r.miss.lostSeconds) + QLatin1Char(' ') + lostTo(r.miss), Tone::lost});
+        parts.push_back({seconds(r.miss.lostSeconds) + QLatin1Char(' ') + lostTo(r.miss, first ? 0 : systemTokens), Tone::lost});
     else if (r.savedSeconds > kWorthSaying)
         parts.push_back({seconds(r.savedSeconds) + QStringLiteral(" saved"), Tone::saved});
     return parts;

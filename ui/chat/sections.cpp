@@ -65,10 +65,20 @@ void cutText(std::string_view all, std::uint32_t begin, std::uint32_t end, std::
 
 } // namespace
 
+std::size_t scanStart(const Section &section)
+{
+    return section.thinking ? section.begin - kOpen.size() : section.begin;
+}
+
 std::vector<Section> sectionsOf(std::string_view utf8)
 {
+    return sectionsFrom(utf8, 0);
+}
+
+std::vector<Section> sectionsFrom(std::string_view utf8, std::size_t from)
+{
     std::vector<Section> sections;
-    std::size_t at = 0;
+    std::size_t at = from;
     while (at < utf8.size()) {
         const std::size_t open = utf8.find(kOpen, at);
         const std::size_t textEnd = std::min(open, utf8.size());

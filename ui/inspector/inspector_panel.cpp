@@ -11,6 +11,7 @@
 #include <QLabel>
 #include <QScrollArea>
 #include <QScrollBar>
+#include <QTimer>
 #include <QToolButton>
 #include <QVBoxLayout>
 
@@ -30,12 +31,16 @@ struct InspectorPanel::Impl : QObject {
     std::uint16_t blockSize = 16;
     std::uint64_t bytesPerBlock = 0;
     bool latest = true; // follows the newest turn until another one is asked for
+    QTimer soon;
+    std::vector<InspectorText::Row> chat; // the rows shown now
 
     void connectAll();
     void inspectLatest();
     void step(int turns);
     std::vector<TurnId> turns() const { return workbench.liveBranch().turns(); }
     void rebuild();
+    void rebuildSoon();
+    InspectorContext context() const;
     void buildTurn();
     void buildEmpty();
     void buildHead(const InspectorText &text);
@@ -44,6 +49,7 @@ struct InspectorPanel::Impl : QObject {
     void buildRemedies(const InspectorText &text);
     void buildRows(const QString &title, const std::vector<InspectorText::Row> &rows);
     void buildChat();
+    std::vector<InspectorText::Row> rowsOfChat() const;
     QLabel *label(const QString &text, TextSize size, const char *tone = nullptr, QFont::Weight weight = QFont::Normal);
     void rule();
     void heading(const QString &text, const QString &right = {});
@@ -56,7 +62,7 @@ void InspectorPanel::Impl::connectAll()
         preview.reset();
         latest = true;
         inspectLatest();
-        rebuild();
+        rebuildSoon();
     });
     connect(&workbench, &Workbench::turnFinished, this, [this](const api::update::TurnFinished &finished) {
         if (finished.session == workbench.session() && latest)
@@ -67,11 +73,11 @@ void InspectorPanel::Impl::connectAll()
         if (turn.session != workbench.session())
             return;
         shown = turn;
-        rebuild();
+        rebuildSoon();
     });
-    connect(&workbench, &Workbench::sessionsListed, this, [this] {
-        if (panel.isVisible())
-            rebuild();
+    connect(&workbench, &Workbench::sessionsListed, this, [this] { // after every turn; seldom is another number in it
+        if (panel.isVisible() && workbench.session().value && rowsOfChat() != chat)
+            rebuildSoon();
     });
     connect(&workbench, &Workbench::promptPreviewed, this, [this](const api::update::PromptPreview &p) {
         if (p.session == workbench.session())
@@ -83,7 +89,15 @@ void InspectorPanel::Impl::connectAll()
         for (const api::GroupView &group : snapshot.groups)
             bytesPerBlock += group.bytesPerBlock;
     });
-    connect(&workbench.theme(), &Theme::changed, this, [this] { rebuild(); });
+    connect(&workbench.theme(), &Theme::changed, this, [this] { rebuildSoon(); });
+    soon.setSingleShot(true);
+    connect(&soon, &QTimer::timeout, this, [this] { rebuild(); });
+}
+
+// Several things change with one turn; the page, some fifty labels, is made anew once.
+void InspectorPanel::Impl::rebuildSoon()
+{
+    soon.start(0);
 }
 
 void InspectorPanel::Impl::inspectLatest()
@@ -169,12 +183,25 @@ void InspectorPanel::Impl::buildEmpty()
     layout->addWidget(words);
 }
 
+InspectorContext InspectorPanel::Impl::context() const
+{
+    InspectorContext known{.blockSize = blockSize,
+                           .bytesPerBlock = bytesPerBlock,
+                           .restoreBytesPerSecond = workbench.history().restoreBytesPerSecond(),
+                           .messages = &workbench.liveBranch().messages()};
+    for (const api::Ribbon::MessageSpan &span : workbench.ribbon().messages)
+        if (span.endToken > span.firstToken && (known.firstMessageToken == 0 || span.firstToken < known.firstMessageToken))
+            known.firstMessageToken = span.firstToken;
+    if (const auto prompt = workbench.systemPromptBefore()) {
+        known.beforeEdit = workbench.sessionSettings();
+        known.beforeEdit->systemPrompt = *prompt;
+    }
+    return known;
+}
+
 void InspectorPanel::Impl::buildTurn()
 {
-    const InspectorText text = inspectorText(*shown, {.blockSize = blockSize,
-                                                      .bytesPerBlock = bytesPerBlock,
-                                                      .restoreBytesPerSecond = workbench.history().restoreBytesPerSecond(),
-                                                      .messages = &workbench.liveBranch().messages()});
+    const InspectorText text = inspectorText(*shown, context());
     buildHead(text);
     buildNumbers(text);
     rule();
@@ -281,6 +308,8 @@ void InspectorPanel::Impl::buildRemedies(const InspectorText &text)
     for (const api::update::Remedy &remedy : text.remedies) {
         auto *button = new RemedyButton(QString::fromStdString(remedy.title), QString::fromStdString(remedy.effect), workbench.theme());
         button->setEnabled(!remedy.commands.empty());
+        if (remedy.commands.empty())
+            button->unsetCursor();
         connect(button, &QAbstractButton::clicked, this, [this, commands = remedy.commands] {
             for (const api::Command &command : commands)
                 workbench.post(command);
@@ -295,7 +324,7 @@ void InspectorPanel::Impl::buildRemedies(const InspectorText &text)
     layout->addWidget(map);
 }
 
-void InspectorPanel::Impl::buildChat()
+std::vector<InspectorText::Row> InspectorPanel::Impl::rowsOfChat() const
 {
     ChatFacts facts;
     if (const api::SessionSummary *summary = workbench.summaryOf(workbench.session())) {
@@ -308,11 +337,18 @@ void InspectorPanel::Impl::buildChat()
     if (shown) {
         facts.prefillTokensPerSecond = shown->receipt.prefillTokensPerSecond;
         facts.recomputed = shown->receipt.recomputed;
+        facts.dropped = shown->receipt.contextStart.value != 0;
     }
     facts.previewKnown = preview.has_value();
     if (preview)
         facts.preview = *preview;
-    buildRows(InspectorPanel::tr("This chat"), chatRows(facts));
+    return chatRows(facts);
+}
+
+void InspectorPanel::Impl::buildChat()
+{
+    chat = rowsOfChat();
+    buildRows(InspectorPanel::tr("This chat"), chat);
 }
 
 InspectorPanel::InspectorPanel(Workbench &workbench, QWidget *parent)

@@ -176,12 +176,16 @@ void RemedyButton::paintEvent(QPaintEvent *)
     const Palette &p = m_theme.palette();
     QPainter painter(this);
     painter.setRenderHint(QPainter::Antialiasing);
-    painter.setPen(hasFocus() ? p.accent : p.border);
-    painter.setBrush(underMouse() && isEnabled() ? p.tint : p.surface);
-    painter.drawRoundedRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5), metrics::kFieldRadius, metrics::kFieldRadius);
+    if (isEnabled()) { // advice that no press can follow has no edge: it is no button
+        painter.setPen(hasFocus() ? p.accent : p.border);
+        painter.setBrush(underMouse() ? p.tint : p.surface);
+        painter.drawRoundedRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5), metrics::kFieldRadius, metrics::kFieldRadius);
+    }
     QRect inner = rect().adjusted(12, 0, -12, 0);
     painter.setFont(m_theme.font(TextSize::body, QFont::Medium));
     painter.setPen(isEnabled() ? p.accent : p.text);
+    if (!isEnabled())
+        inner.setLeft(0);
     if (m_effect.isEmpty()) {
         painter.drawText(inner, Qt::AlignVCenter | Qt::AlignLeft, text());
         return;

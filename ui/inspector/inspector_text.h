@@ -6,6 +6,7 @@
 #include <QString>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace kvilt::ui {
@@ -18,6 +19,7 @@ struct InspectorText {
     };
     struct Row {
         QString name, value, note;
+        bool operator==(const Row &) const = default;
     };
     struct Excerpt { // one of the two texts around the first difference
         QString before, token, after;
@@ -40,6 +42,8 @@ struct InspectorContext {
     std::uint64_t bytesPerBlock = 0;        // one block of every group
     double restoreBytesPerSecond = 0;       // measured; 0: not yet
     const std::vector<api::Message> *messages = nullptr; // of the live branch, for what can be undone
+    std::int32_t firstMessageToken = 0;     // where the first message of the prompt begins; before it: the system prompt
+    std::optional<api::SessionSettings> beforeEdit; // of the system prompt, for what can be undone
 };
 
 InspectorText inspectorText(const api::update::TurnInspected &turn, const InspectorContext &context);
@@ -53,6 +57,7 @@ struct ChatFacts {
     bool previewKnown = false;
     api::update::PromptPreview preview;
     std::uint32_t recomputed = 0;           // of the turn shown
+    bool dropped = false;                   // its prompt began after the oldest messages
 };
 std::vector<InspectorText::Row> chatRows(const ChatFacts &facts);
 

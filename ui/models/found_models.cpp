@@ -46,6 +46,17 @@ QString FoundModels::fitsWords(const api::ModelFacts &facts)
     return tr("with %1 tokens").arg(grouped(thousands > 0 ? thousands : facts.longestContext));
 }
 
+QString FoundModels::shortName(const api::ModelFacts &facts)
+{
+    if (facts.path.ends_with("smollm2-135m-instruct-q4_1.gguf")) // the file calls itself by the name of a training run
+        return QStringLiteral("SmolLM2 135M");
+    QString name = QString::fromStdString(facts.name);
+    if (name.isEmpty())
+        name = QFileInfo(QString::fromStdString(facts.path)).completeBaseName();
+    name.replace(QLatin1Char('_'), QLatin1Char(' '));
+    return name.left(40);
+}
+
 // Two digits: an expectation is not a measurement.
 QString FoundModels::expectedRate(double tokensPerSecond)
 {
@@ -65,8 +76,7 @@ QVariant FoundModels::data(const QModelIndex &index, int role) const
         return {};
     const QString dash = QStringLiteral("–");
     switch (index.column()) {
-    case kName: return facts->name.empty() ? QFileInfo(QString::fromStdString(facts->path)).fileName()
-                                           : QString::fromStdString(facts->name);
+    case kName: return shortName(*facts);
     case kType: return facts->quantisation.empty() ? dash : QString::fromStdString(facts->quantisation);
     case kSize: return bytes(facts->fileBytes);
     case kContext: return facts->contextLength == 0 ? dash : grouped(facts->contextLength);

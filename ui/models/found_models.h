@@ -24,6 +24,8 @@ public:
     QVariant data(const QModelIndex &index, int role) const override;
     QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
 
+    // "SmolLM2 135M": the same file has the same name in the header, in menus and in the table.
+    static QString shortName(const api::ModelFacts &facts);
     static QString expectedRate(double tokensPerSecond); // "190 tok/s"
     static QString fitsWords(const api::ModelFacts &facts);
     static bool fits(const api::ModelFacts &facts) { return facts.usable && facts.longestContext > 0; }

@@ -282,6 +282,7 @@ void EventListPanel::Impl::buildTable()
     table->setColumnWidth(EventTableModel::time, mono.horizontalAdvance(QStringLiteral("00:00:00.000")) + 10);
     table->setColumnWidth(EventTableModel::kind, 70);
     table->setColumnWidth(EventTableModel::object, 86);
+    table->horizontalHeader()->setMinimumSectionSize(40); // in a narrow panel the words are elided, not cut
     table->horizontalHeader()->setStretchLastSection(true);
     table->setContextMenuPolicy(Qt::CustomContextMenu);
     connect(table, &QTableView::clicked, this, [this](const QModelIndex &i) { activate(i, false); });

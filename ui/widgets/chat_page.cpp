@@ -10,10 +10,10 @@
 #include "ui/widgets/notice_bar.h"
 #include "ui/widgets/settings_popover.h"
 
-#include <QFileInfo>
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QMenu>
+#include <QRegularExpression>
 #include <QStackedWidget>
 #include <QToolButton>
 #include <QVBoxLayout>
@@ -21,22 +21,6 @@
 #include <algorithm>
 
 namespace kvilt::ui {
-
-namespace {
-
-// "SmolLM2 135M Instruct" → "SmolLM2 135M": the header names the model, the tooltip says all.
-QString shortName(const api::ModelFacts &facts)
-{
-    if (facts.path.ends_with("smollm2-135m-instruct-q4_1.gguf")) // the file calls itself by the name of a training run
-        return QStringLiteral("SmolLM2 135M");
-    QString name = QString::fromStdString(facts.name);
-    if (name.isEmpty())
-        name = QFileInfo(QString::fromStdString(facts.path)).completeBaseName();
-    name.replace(QLatin1Char('_'), QLatin1Char(' '));
-    return name.left(40);
-}
-
-} // namespace
 
 ChatPage::ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *parent)
     : QWidget(parent), m_workbench(workbench), m_options(options)
@@ -60,6 +44,11 @@ ChatPage::ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *
         if (m_noticeOfChat) // what concerns the profile or the model holds in every chat
             m_notice->dismiss();
         m_overflow->dismiss();
+    });
+    connect(&workbench, &Workbench::messageAdded, this, [this](const api::update::MessageAdded &added) {
+        const bool goesOn = added.session == m_workbench.session() && added.message.role == api::Role::user;
+        if (goesOn && m_noticeOfChat && m_notice->severity() == api::update::Severity::info)
+            m_notice->dismiss(); // it was about what stood before
     });
     connect(&workbench, &Workbench::sessionsListed, this, &ChatPage::refreshHeader);
     connect(&workbench, &Workbench::modelsFound, this,
@@ -105,7 +94,6 @@ QWidget *ChatPage::buildChat()
     m_empty->setProperty("tone", "tertiary");
     m_empty->setTextFormat(Qt::PlainText);
     m_empty->setWordWrap(true);
-    m_empty->setText(tr("Write below to begin.\nThe strip under the box shows this chat's blocks as they are made."));
     m_empty->setAttribute(Qt::WA_TransparentForMouseEvents);
     m_notice = new NoticeBar(m_workbench.theme(), m_chatSide);
     m_overflow = new NoticeBar(m_workbench.theme(), m_chatSide);
@@ -123,9 +111,13 @@ QWidget *ChatPage::buildChat()
     column->addWidget(m_chat, 1);
     column->addWidget(m_bottom);
     m_chat->installEventFilter(this);
+    m_title->installEventFilter(this);
     connect(m_composer, &Composer::overflowChanged, this, &ChatPage::showOverflow);
     connect(m_composer, &Composer::refused, this,
-            [this](const QString &sentence) { m_notice->showNotice(api::update::Severity::error, sentence); });
+            [this](const QString &sentence) {
+                m_notice->showNotice(api::update::Severity::info, sentence);
+                m_noticeOfChat = true;
+            });
     connect(m_chat, &ChatView::editEnded, m_composer, &Composer::focusText);
     connect(m_chat, &ChatView::receiptActivated, this, [this](TurnId turn) { m_workbench.inspect(turn); });
     connect(m_chat, &ChatView::emptyChanged, m_empty, &QLabel::setVisible);
@@ -147,6 +139,9 @@ void ChatPage::showModels(bool show)
 {
     if (show) {
         firstStart().scan();
+        // What concerns the profile was perhaps said before this page was there.
+        for (const QString &line : m_noticeOfChat ? QStringList() : m_notice->text().split(QLatin1Char('\n'), Qt::SkipEmptyParts))
+            m_first->notices().addNotice(m_notice->severity(), line);
         m_stack->setCurrentWidget(m_first);
     } else {
         m_stack->setCurrentIndex(0);
@@ -169,12 +164,13 @@ void ChatPage::refreshHeader()
     const QString listed = m_workbench.titleOf(m_workbench.session());
     const QString title = listed.isEmpty() ? m_workbench.sessionTitle() : listed;
     const bool none = state.phase == ModelPhase::none;
-    m_title->setText(modelsShown() ? (none ? tr("Welcome") : tr("Models")) : title.isEmpty() ? tr("New chat") : title);
+    m_fullTitle = modelsShown() ? (none ? tr("Welcome") : tr("Models")) : title.isEmpty() ? tr("New chat") : title;
+    fitTitle();
     m_model->setFont(theme.font(TextSize::body, QFont::DemiBold));
     m_model->setStyleSheet(QStringLiteral("QToolButton { color: %1; padding: 4px 6px; }").arg(theme.palette().text.name()));
     m_model->setVisible(!(modelsShown() && none));
     m_gear->setVisible(!modelsShown());
-    const QString name = shortName(state.facts);
+    const QString name = FoundModels::shortName(state.facts);
     m_model->setText(none                                  ? tr("Choose a model")
                      : state.phase == ModelPhase::loading ? tr("%1, loading %2 %").arg(name).arg(int(state.progress * 100))
                      : state.phase == ModelPhase::failed  ? tr("No model")
@@ -184,6 +180,11 @@ void ChatPage::refreshHeader()
     m_model->setToolTip(QString::fromStdString(state.facts.path).toHtmlEscaped());
     m_gear->setIcon(icon(QStringLiteral("gear"), theme.palette().secondary));
     m_empty->setFont(theme.font(TextSize::body));
+    const bool canAnswer = state.phase == ModelPhase::loading || (state.phase == ModelPhase::ready && state.facts.chatTemplate);
+    m_empty->setText(canAnswer ? tr("Write below to begin.\nThe strip under the box shows this chat's blocks as they are made.")
+                     : state.phase == ModelPhase::ready
+                         ? tr("%1 has no chat template, so it cannot answer in a chat.\nChoose another model above, or with Ctrl+M.").arg(name)
+                         : tr("No model is loaded.\nChoose one above, or with Ctrl+M."));
 }
 
 void ChatPage::openSettings()
@@ -212,7 +213,7 @@ void ChatPage::openModelMenu()
         const QString path = QString::fromStdString(facts.path);
         if (facts.path == state.facts.path || !facts.usable)
             continue;
-        menu.addAction(QStringLiteral("%1 · %2").arg(shortName(facts), FoundModels::fitsWords(facts)), this,
+        menu.addAction(QStringLiteral("%1 · %2").arg(FoundModels::shortName(facts), FoundModels::fitsWords(facts)), this,
                        [this, path] {
                            showModels(true);
                            firstStart().probe(path);
@@ -240,10 +241,17 @@ void ChatPage::showNotice(const api::update::Notice &notice)
         return;
     if (place == u"export")
         return; // said by the window's toast
-    if (place == u"model" && modelsShown())
-        firstStart().notices().showNotice(notice.severity, text);
-    else
+    if (place == here) {
         m_notice->showNotice(notice.severity, text);
+    } else { // of the model or the profile: it holds on whatever page is open, until it is closed
+        if (modelsShown())
+            firstStart().notices().addNotice(notice.severity, text);
+        if (place != u"model" || !modelsShown()) {
+            if (m_noticeOfChat)
+                m_notice->dismiss();
+            m_notice->addNotice(notice.severity, text);
+        }
+    }
     m_noticeOfChat = place == here;
 }
 
@@ -255,9 +263,9 @@ void ChatPage::showOverflow(const std::optional<api::update::PromptPreview> &ove
         return;
     }
     const auto &o = *overflow;
-    QString text = (m_composer->draft().empty() ? tr("The chat needs %1 of %2 tokens.")
-                                                : tr("With this message the chat needs %1 of %2 tokens."))
-                       .arg(grouped(o.promptTokens + o.replyReserve), grouped(o.contextTokens));
+    QString text = (m_composer->draft().empty() ? tr("The chat needs %1 of %2 tokens, %3 of them for the reply.")
+                                                : tr("With this message the chat needs %1 of %2 tokens, %3 of them for the reply."))
+                       .arg(grouped(o.promptTokens + o.replyReserve), grouped(o.contextTokens), grouped(o.replyReserve));
     std::vector<NoticeBar::Choice> choices;
     if (o.dropMessages > 0) {
         text += QLatin1Char(' ') +
@@ -273,7 +281,12 @@ void ChatPage::showOverflow(const std::optional<api::update::PromptPreview> &ove
     } else {
         text += QLatin1Char(' ') + tr("It is longer than the whole context: shorten it.");
     }
-    choices.emplace_back(tr("Do not send"), [this] { m_overflow->dismiss(); });
+    choices.emplace_back(tr("Do not send"), [this] {
+        m_overflow->dismiss();
+        m_composer->focusText();
+    });
+    static const QRegularExpression unit(QStringLiteral("(?<=\\d) (?=(ms|s|min|h)\\b)"));
+    text.replace(unit, QString(QChar::Nbsp)); // a number and its unit stay on one line
     m_overflow->showNotice(api::update::Severity::warning, text, std::move(choices));
 }
 
@@ -283,8 +296,17 @@ void ChatPage::resizeEvent(QResizeEvent *event)
     placeColumn();
 }
 
+void ChatPage::fitTitle()
+{
+    constexpr int kMostShown = 400; // eliding takes its time with a long line
+    m_title->setText(m_title->fontMetrics().elidedText(m_fullTitle.left(kMostShown), Qt::ElideRight, m_title->width()));
+    m_title->setToolTip(m_title->text() == m_fullTitle ? QString() : m_fullTitle.left(kMostShown).toHtmlEscaped());
+}
+
 bool ChatPage::eventFilter(QObject *object, QEvent *event)
 {
+    if (object == m_title && event->type() == QEvent::Resize)
+        fitTitle();
     if (object == m_chat && event->type() == QEvent::Resize)
         m_empty->setGeometry(m_chat->rect().adjusted(24, 0, -24, 0));
     return QWidget::eventFilter(object, event);

@@ -34,6 +34,7 @@ public:
     bool modelsShown() const;
     void openSettings();
     void openModelMenu();
+    void showNotice(const api::update::Notice &notice);
 
 signals:
     void modelChosen(const QString &path);
@@ -48,13 +49,14 @@ private:
     QWidget *buildHeader();
     QWidget *buildChat();
     void refreshHeader();
-    void showNotice(const api::update::Notice &notice);
     void showOverflow(const std::optional<api::update::PromptPreview> &overflow);
     void placeColumn();
+    void fitTitle();
 
     Workbench &m_workbench;
     WindowOptions m_options;
     QLabel *m_title = nullptr;
+    QString m_fullTitle;
     QToolButton *m_model = nullptr;
     QToolButton *m_gear = nullptr;
     QStackedWidget *m_stack = nullptr;

@@ -362,7 +362,7 @@ void FirstStart::showFacts(const api::ModelFacts &facts)
                  .arg(QString::fromStdString(facts.architecture), QString::fromStdString(facts.quantisation),
                       threeDigits(double(facts.parameters) / 1e6), grouped(facts.layers));
     lines << tr("Weights take %1 of memory, each token of context %2.").arg(bytes(facts.fileBytes), bytes(facts.kvBytesPerToken));
-    if (facts.decodeTokensPerSecond > 0)
+    if (facts.decodeTokensPerSecond > 0 && FoundModels::fits(facts))
         lines << tr("It will write about %1 here.").arg(FoundModels::expectedRate(facts.decodeTokensPerSecond));
     lines << (facts.missingBytes > 0 ? tr("%1 of memory are lacking: it is too large for what is free now.").arg(bytes(facts.missingBytes))
               : facts.longestContext == 0 ? tr("It does not fit into the memory that is free now.")

@@ -8,13 +8,13 @@
 #include "ui/widgets/format.h"
 #include "ui/widgets/key_list.h"
 #include "ui/widgets/main_window.h"
+#include "ui/widgets/quota_dialog.h"
 #include "ui/widgets/session_list.h"
 #include "ui/widgets/side_panel.h"
 
 #include <QActionGroup>
 #include <QApplication>
 #include <QDockWidget>
-#include <QInputDialog>
 #include <QMenuBar>
 #include <QMessageBox>
 
@@ -192,13 +192,11 @@ void MainWindow::comparePolicies()
 
 void MainWindow::setQuota()
 {
-    bool ok = false;
-    const auto bytesNow = m_workbench.counts() ? m_workbench.counts()->quota : m_options.engine.diskQuota;
-    const double gib = QInputDialog::getDouble(this, tr("Quota on disk"), tr("GiB that stored KV may take:"),
-                                               double(bytesNow) / double(1ull << 30), 0, 1e6, 2, &ok);
-    if (!ok)
+    const auto &counts = m_workbench.counts();
+    QuotaDialog dialog(m_workbench.theme(), counts ? counts->quota : m_options.engine.diskQuota, counts ? counts->bytesOnDisk : 0, this);
+    if (dialog.exec() != QDialog::Accepted)
         return;
-    m_options.engine.diskQuota = std::uint64_t(gib * double(1ull << 30));
+    m_options.engine.diskQuota = dialog.quota();
     m_workbench.post(api::command::SetQuota{m_options.engine.diskQuota});
     emit optionsChanged(m_options);
 }

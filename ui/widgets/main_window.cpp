@@ -16,6 +16,7 @@
 #include "ui/widgets/status_strip.h"
 #include "ui/widgets/toast.h"
 
+#include <QAbstractButton>
 #include <QApplication>
 #include <QDockWidget>
 #include <QFileDialog>
@@ -28,6 +29,7 @@
 #include <QPlainTextEdit>
 #include <QSettings>
 #include <QStatusBar>
+#include <QTimer>
 
 namespace kvilt::ui {
 
@@ -98,10 +100,13 @@ void MainWindow::buildDocks()
 void MainWindow::connectWorkbench()
 {
     connect(m_sessions, &SessionList::newChatWanted, this, &MainWindow::newChat);
-    connect(m_sessions, &SessionList::chosen, this, [this] {
+    connect(m_sessions, &SessionList::chosen, this, [this](SessionId session, const QString &searched) {
         if (m_page->modelsShown() && m_workbench.modelReady())
             m_page->showModels(false);
         m_page->composer().focusText();
+        m_searched = searched;
+        if (session == m_workbench.session())
+            showSearched();
     });
     connect(m_sessions, &SessionList::exportWanted, this, &MainWindow::exportSession);
     connect(m_sessions, &SessionList::deleted, this, &MainWindow::sessionDeleted);
@@ -151,7 +156,16 @@ void MainWindow::connectWorkbench()
     connect(&m_workbench, &Workbench::sessionOpened, this, [this](const api::update::SessionOpened &opened) {
         const QString title = QString::fromStdString(opened.conversation.title);
         setWindowTitle(title.isEmpty() ? QStringLiteral("Kvilt") : title + QStringLiteral(" – Kvilt"));
+        showSearched();
     });
+}
+
+// A chat that was found by its words opens where they stand.
+void MainWindow::showSearched()
+{
+    const QString words = std::exchange(m_searched, {});
+    if (!words.isEmpty() && !m_page->chat().reveal(words))
+        m_toast->say(tr("These words stand on another branch of this chat, or in its title."));
 }
 
 void MainWindow::begin()
@@ -163,7 +177,9 @@ void MainWindow::begin()
         m_page->showModels(true);
     else
         loadModel(QString::fromStdString(m_options.model));
-    m_side->showPage(m_side->page());
+    for (const QString &notice : m_options.notices)
+        m_page->showNotice({api::update::Severity::warning, "settings", notice.toStdString()});
+    QTimer::singleShot(0, this, [this] { m_side->showPage(m_side->page()); }); // what was posted is on its way first
 }
 
 void MainWindow::loadModel(const QString &path)
@@ -198,6 +214,10 @@ bool MainWindow::eventFilter(QObject *object, QEvent *event)
     }
     if (key->key() == Qt::Key_Escape && m_page->modelsShown() && m_workbench.modelReady()) {
         m_page->showModels(false);
+        return true;
+    }
+    if ((key->key() == Qt::Key_Return || key->key() == Qt::Key_Enter) && focus->inherits("QPushButton")) {
+        static_cast<QAbstractButton *>(QApplication::focusWidget())->click(); // Qt does it in dialogs only
         return true;
     }
     const bool plain = !(key->modifiers() & (Qt::ControlModifier | Qt::AltModifier | Qt::MetaModifier));

@@ -82,6 +82,7 @@ private:
     void undoLast();
     void refreshUndo();
     void comparePolicies();
+    void showSearched();
     void showSide(SidePanel::Page page);
     void inspectLast();
     void showStalls(bool show);
@@ -95,6 +96,7 @@ private:
     StatusStrip *m_status = nullptr;
     Toast *m_toast = nullptr;
     StallWatch *m_stallWatch = nullptr;
+    QString m_searched; // the words of the search that the next chat is opened from
     CommandPalette *m_palette = nullptr;
     KeyList *m_keys = nullptr;
     QDockWidget *m_leftDock = nullptr;

@@ -11,6 +11,8 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
+
 namespace kvilt::ui {
 
 NoticeBar::NoticeBar(Theme &theme, QWidget *parent) : QFrame(parent), m_theme(theme)
@@ -58,8 +60,11 @@ void NoticeBar::showNotice(api::update::Severity severity, const QString &text, 
             item->widget()->deleteLater(); // its own click may have led here
         delete item;
     }
+    QWidget *before = m_close;
     for (std::size_t i = 0; i < choices.size(); ++i) {
         auto *button = new QPushButton(choices[i].first, this);
+        setTabOrder(before, button); // where the notice stands, not where the newest of all widgets would
+        before = button;
         if (i == 0)
             button->setProperty("role", "primary");
         connect(button, &QPushButton::clicked, this, choices[i].second);
@@ -71,6 +76,18 @@ void NoticeBar::showNotice(api::update::Severity severity, const QString &text, 
     show();
     QAccessibleEvent alert(this, QAccessible::Alert);
     QAccessible::updateAccessibility(&alert);
+}
+
+void NoticeBar::addNotice(api::update::Severity severity, const QString &text)
+{
+    constexpr qsizetype kMost = 4;
+    QStringList lines = isHidden() ? QStringList() : m_text->text().split(QLatin1Char('\n'));
+    if (lines.contains(text))
+        return;
+    lines << text;
+    while (lines.size() > kMost)
+        lines.removeFirst();
+    showNotice(lines.size() > 1 ? std::max(severity, m_severity) : severity, lines.join(QLatin1Char('\n')));
 }
 
 void NoticeBar::dismiss()

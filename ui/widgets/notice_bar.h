@@ -17,8 +17,8 @@ namespace kvilt::ui {
 
 class Theme;
 
-// A sentence in the place it concerns, with what can be done about it. Never modal; Close hides it. A new notice
-// replaces the one before.
+// A sentence in the place it concerns, with what can be done about it. Never modal; Close hides it. showNotice()
+// replaces the one before, addNotice() stands below what has not been closed yet.
 class NoticeBar : public QFrame {
     Q_OBJECT
 public:
@@ -26,8 +26,10 @@ public:
 
     explicit NoticeBar(Theme &theme, QWidget *parent = nullptr);
     void showNotice(api::update::Severity severity, const QString &text, std::vector<Choice> choices = {});
+    void addNotice(api::update::Severity severity, const QString &text);
     void dismiss();
-    QString text() const;
+    QString text() const; // empty while hidden
+    api::update::Severity severity() const { return m_severity; }
 
 private:
     void recolour();

@@ -8,6 +8,8 @@
 #include <QLineEdit>
 #include <QPainter>
 
+#include <algorithm>
+
 namespace kvilt::ui {
 
 namespace {
@@ -44,27 +46,37 @@ void SessionDelegate::paintHeading(QPainter *painter, const QRect &rect, const Q
                       Qt::AlignBottom | Qt::AlignLeft, index.data(Qt::DisplayRole).toString());
 }
 
+namespace {
+QString plain(QString html)
+{
+    html.replace(QLatin1String("&lt;"), QLatin1String("<")).replace(QLatin1String("&gt;"), QLatin1String(">"));
+    html.replace(QLatin1String("&quot;"), QLatin1String("\"")).replace(QLatin1String("&#39;"), QLatin1String("'"));
+    return html.replace(QLatin1String("&amp;"), QLatin1String("&"));
+}
+} // namespace
+
 // <b>…</b> marks what was found; everything else is plain text.
 void SessionDelegate::paintSnippet(QPainter *painter, const QRect &rect, const QString &snippet) const
 {
     const Theme &theme = m_workbench.theme();
     int x = rect.left();
     const QStringList parts = QString(snippet).replace(QLatin1Char('\n'), QLatin1Char(' ')).split(QStringLiteral("<b>"));
-    const auto put = [&](QString text, bool found) {
-        text.replace(QLatin1String("&lt;"), QLatin1String("<")).replace(QLatin1String("&gt;"), QLatin1String(">"));
-        text.replace(QLatin1String("&quot;"), QLatin1String("\"")).replace(QLatin1String("&#39;"), QLatin1String("'"));
-        text.replace(QLatin1String("&amp;"), QLatin1String("&"));
-        painter->setFont(theme.font(TextSize::caption, found ? QFont::DemiBold : QFont::Normal));
+    const auto fontOf = [&](bool found) { return theme.font(TextSize::caption, found ? QFont::DemiBold : QFont::Normal); };
+    const auto put = [&](const QString &text, bool found) {
+        painter->setFont(fontOf(found));
         painter->setPen(found ? theme.palette().accent : theme.palette().secondary);
         painter->drawText(QRect(x, rect.top(), rect.right() - x, rect.height()), Qt::AlignVCenter | Qt::AlignLeft, text);
         x += painter->fontMetrics().horizontalAdvance(text);
     };
     painter->save();
     painter->setClipRect(rect);
-    put(parts.value(0), false);
+    // What was found is what one wants to see: the words before it give way from their beginning.
+    const QString hit = plain(parts.value(1).section(QStringLiteral("</b>"), 0, 0));
+    const int room = rect.width() - QFontMetrics(fontOf(true)).horizontalAdvance(hit) - 4;
+    put(QFontMetrics(fontOf(false)).elidedText(plain(parts.value(0)), Qt::ElideLeft, std::max(room, 0)), false);
     for (qsizetype i = 1; i < parts.size(); ++i) {
-        put(parts[i].section(QStringLiteral("</b>"), 0, 0), true);
-        put(parts[i].section(QStringLiteral("</b>"), 1), false);
+        put(plain(parts[i].section(QStringLiteral("</b>"), 0, 0)), true);
+        put(plain(parts[i].section(QStringLiteral("</b>"), 1)), false);
     }
     painter->restore();
 }

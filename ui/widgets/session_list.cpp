@@ -18,6 +18,11 @@
 
 namespace kvilt::ui {
 
+namespace {
+constexpr int kGrowthMs = 1000;
+constexpr int kMostFollowed = 1000; // rows: a longer list is told anew when a turn ends
+} // namespace
+
 SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent), m_workbench(workbench)
 {
     setObjectName(QStringLiteral("sessions"));
@@ -115,6 +120,22 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
     for (const auto signal : {&Workbench::sessionClosed, &Workbench::currentSessionChanged})
         connect(&workbench, signal, this, [this](SessionId) { refresh(); });
     connect(&workbench, &Workbench::turnFinished, this, &SessionList::refresh);
+    // While replies are written the blocks of their chats grow.
+    m_growth.setInterval(kGrowthMs);
+    connect(&m_growth, &QTimer::timeout, this, [this] {
+        if (m_model->rowCount() <= kMostFollowed)
+            refresh();
+    });
+    connect(&workbench, &Workbench::busyChanged, this, [this](SessionId session, bool busy) {
+        if (busy)
+            m_writing.insert(session);
+        else
+            m_writing.erase(session);
+        if (m_writing.empty())
+            m_growth.stop();
+        else if (!m_growth.isActive())
+            m_growth.start();
+    });
     connect(&workbench, &Workbench::modelChanged, this, [this](const api::update::ModelState &state) {
         m_model->setBytesPerBlock(state.facts.kvBytesPerToken * std::uint64_t(std::max(state.settings.blockSize, 0)));
         refresh();
@@ -180,9 +201,10 @@ void SessionList::openIndex(const QModelIndex &index)
     const api::SessionSummary *session = m_model->session(index);
     if (!session)
         return;
-    if (session->id != m_workbench.session())
-        m_workbench.post(api::command::OpenSession{session->id});
-    emit chosen();
+    const SessionId id = session->id;
+    if (id != m_workbench.session())
+        m_workbench.post(api::command::OpenSession{id});
+    emit chosen(id, m_search->text().trimmed());
 }
 
 void SessionList::renameCurrent()

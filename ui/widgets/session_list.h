@@ -8,6 +8,7 @@
 #include <QWidget>
 
 #include <functional>
+#include <set>
 
 class QFrame;
 class QLabel;
@@ -35,7 +36,8 @@ public:
 
 signals:
     void newChatWanted();
-    void chosen(); // a chat: what one types next belongs into its message box
+    // A chat: what one types next belongs into its message box. `searched`: the words it was found by; empty: none.
+    void chosen(kvilt::SessionId session, const QString &searched);
     void exportWanted(kvilt::SessionId session);
     void deleted(kvilt::SessionId session, const QString &title); // offer undo
 
@@ -66,6 +68,8 @@ private:
     QLineEdit *m_input = nullptr;
     std::function<void(const QString &)> m_inputDone;
     QTimer m_refreshTimer;
+    QTimer m_growth;
+    std::set<SessionId> m_writing; // chats whose replies are being written
     SessionId m_menuSession;
 };
 

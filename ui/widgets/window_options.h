@@ -5,6 +5,7 @@
 #include "ui/widgets/theme.h"
 
 #include <QString>
+#include <QStringList>
 
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct WindowOptions {
     QString layoutFile;                    // window and dock geometry; empty: not kept
     QString fetchProgram;                  // packaging/fetch-model; empty: not installed
     QString dataFolder;                    // where fetched models lie
+    QStringList notices;                   // said once the window stands
 };
 
 } // namespace kvilt::ui

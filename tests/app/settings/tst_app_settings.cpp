@@ -85,6 +85,43 @@ private slots:
         QCOMPARE(loaded.settings.newSession.sampling.temperature, 0.7);
     }
 
+    void aBadValueCostsNoOther()
+    {
+        write(R"({"engine":{"threads":3,"block_size":17,"kv_blocks":99},"last_model":"/m/b.gguf","theme":"dark",
+                  "new_session":{"system_prompt":"Brief.","sampling":{"temperature":1e308,"top_k":7,"top_p":2}}})");
+        const auto loaded = loadSettings(file());
+        QCOMPARE(loaded.problems.size(), std::size_t(3));
+        QCOMPARE(loaded.settings.engine.threads, 3);
+        QCOMPARE(loaded.settings.engine.blockSize, 16);
+        QCOMPARE(loaded.settings.engine.kvBlocks, std::uint64_t(99));
+        QCOMPARE(loaded.settings.newSession.systemPrompt, std::string("Brief."));
+        QCOMPARE(loaded.settings.newSession.sampling.temperature, 0.7);
+        QCOMPARE(loaded.settings.newSession.sampling.topK, 7);
+        QCOMPARE(loaded.settings.newSession.sampling.topP, api::SamplingSettings{}.topP);
+        QCOMPARE(loaded.settings.lastModel, std::string("/m/b.gguf"));
+        QCOMPARE(loaded.settings.theme, Theme::dark);
+        QVERIFY(std::filesystem::exists(file())); // a file that can be read stays where it is
+    }
+
+    // The next change is saved to a new file; what the user wrote can be had back.
+    void setsADamagedFileAside()
+    {
+        const auto folder = file().parent_path();
+        std::filesystem::remove_all(folder);
+        for (const auto &[text, aside] : std::vector<std::pair<std::string, std::string>>{
+                 {"{\"engine\":", "settings.json.damaged"}, {"[1]", "settings.json.damaged-2"}}) {
+            write(text);
+            const auto loaded = loadSettings(file());
+            QCOMPARE(loaded.problems.size(), std::size_t(1));
+            QVERIFY2(QString::fromStdString(loaded.problems[0]).contains(QString::fromStdString(aside) + " beside it"),
+                     loaded.problems[0].c_str());
+            QVERIFY(!std::filesystem::exists(file()));
+            QVERIFY(saveSettings(file(), loaded.settings));
+            std::ifstream kept(folder / aside);
+            QCOMPARE(std::string(std::istreambuf_iterator<char>(kept), {}), text);
+        }
+    }
+
     void keepsTheDefaultForAWrongType()
     {
         write(R"({"engine":{"threads":"two","kv_blocks":-5,"kv_memory":1e300,"cache":"no"},"new_session":[],"theme":7})");

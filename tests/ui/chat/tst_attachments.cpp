@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "engine/api/conversation.h"
 #include "tests/support/test_registry.h"
 #include "ui/chat/attachments.h"
 
@@ -90,6 +91,16 @@ private slots:
         }
         QVERIFY(!readAttachment(folder.filePath("missing.txt")).has_value());
         QVERIFY(!readAttachment(written(folder, "big.txt", QByteArray(kLargestAttachment + 1, 'x'))).has_value());
+    }
+
+    void aChatIsNamedByItsWordsNotByItsFiles()
+    {
+        const std::vector<Attachment> minutes{{"minutes-2026-10.txt", "Item 1\nItem 2"}};
+        const std::vector<Attachment> paste{{"pasted text 1", "Item 0: the boat\nItem 1"}};
+        QCOMPARE(api::titleFrom(withAttachments("Summarise this.", minutes)), std::string("Summarise this."));
+        QCOMPARE(api::titleFrom(withAttachments("", minutes)), std::string("minutes-2026-10.txt"));
+        QCOMPARE(api::titleFrom(withAttachments("", paste)), std::string("Item 0: the boat Item 1"));
+        QCOMPARE(api::titleFrom("<file name=\"x"), std::string("<file name=\"x")); // no file: words like others
     }
 };
 

@@ -3,10 +3,13 @@
 #include "tests/ui/support/scripted_port.h"
 #include "ui/chat/chat_view.h"
 #include "ui/chat/message_actions.h"
+#include "ui/chat/message_metrics.h"
 #include "ui/widgets/theme.h"
 
+#include <QAbstractButton>
 #include <QClipboard>
 #include <QGuiApplication>
+#include <QPaintEvent>
 #include <QScrollBar>
 #include <QSignalSpy>
 #include <QTest>
@@ -109,9 +112,42 @@ private slots:
         QVERIFY(stage.view.following());
     }
 
+    // A token changes a paragraph: neither the screen nor the whole reply is painted anew for it.
+    void aTokenPaintsTheLastParagraphsOnly()
+    {
+        Stage stage({message(1, 0, Role::user, "q"), streaming(2, 1)});
+        for (int i = 0; i < 8; ++i)
+            stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, "A paragraph that stays as it is.\n\n"});
+        stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, "The last"});
+        QTest::qWait(50);
+        struct Painted : QObject {
+            QRect area;
+            bool eventFilter(QObject *, QEvent *event) override
+            {
+                if (event->type() == QEvent::Paint)
+                    area |= static_cast<QPaintEvent *>(event)->rect();
+                return false;
+            }
+        } painted;
+        stage.view.viewport()->installEventFilter(&painted);
+        stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, " one"});
+        QTRY_VERIFY(!painted.area.isEmpty());
+        const QRect reply = stage.view.itemRect(1);
+        QVERIFY2(painted.area.top() > reply.bottom() - 100, qPrintable(QStringLiteral("%1 of %2").arg(painted.area.top()).arg(reply.bottom())));
+        QVERIFY(painted.area.bottom() >= reply.bottom());
+    }
+
+    void streamedTextLooksAsIfItHadComeAtOnce_data()
+    {
+        QTest::addColumn<QString>("written");
+        QTest::newRow("markdown") << "# A\n\nSome *text* here.\n\n- one\n- two\n\n```py\na = 1\nb = 2\n```\n\n| x | y |\n|--|--|\n| 1 | 2 |\n";
+        QTest::newRow("thinking") << "Well.\n\n<think>One.\n\nTwo.</think>\n\nSo:\n\n<think>Three</think>\n\n```\n\n<x>\n\n```\n\nEnd.";
+        QTest::newRow("blank lines") << "\n\n  \nA\n\n\n1. x\n\n   y\n\n2. z\n\nB\n\n~~~\n```\n\n~~~\n\nC";
+    }
     void streamedTextLooksAsIfItHadComeAtOnce()
     {
-        const std::string text = "# A\n\nSome *text* here.\n\n- one\n- two\n\n```py\na = 1\nb = 2\n```\n\n| x | y |\n|--|--|\n| 1 | 2 |\n";
+        QFETCH(QString, written);
+        const std::string text = written.toStdString();
         Stage streamed({message(1, 0, Role::user, "q"), streaming(2, 1)});
         for (const char c : text)
             streamed.say(api::update::TextAppended{SessionId{1}, MessageId{2}, std::string(1, c)});
@@ -142,6 +178,64 @@ private slots:
         QVERIFY(stage.view.message(1)->pinned);
     }
 
+    void aPinnedMessageShowsIt()
+    {
+        Stage stage(manyMessages(4));
+        const auto pinned = [&](int index) {
+            api::Message m = *stage.view.message(index);
+            m.pinned = true;
+            return m;
+        };
+        // Below the message: the cell of the map in the colour of a pinned block.
+        const auto marks = [&](int index) {
+            const QImage seen = stage.view.viewport()->grab().toImage();
+            const QRect below(0, stage.view.itemRect(index).bottom() + 1, seen.width(), 28);
+            int found = 0;
+            for (int y = below.top(); y <= below.bottom(); ++y)
+                for (int x = 0; x < seen.width(); ++x)
+                    found += seen.pixelColor(x, y) == stateColour(api::BlockState::pinned);
+            return found;
+        };
+        for (const int index : {1, 2}) { // a reply, a question
+            QCOMPARE(marks(index), 0);
+            stage.say(api::update::MessageAdded{SessionId{1}, pinned(index)});
+            QVERIFY2(marks(index) > 40, qPrintable(QString::number(marks(index))));
+            QCOMPARE(marks(index - 1) > 0, index == 2);
+        }
+        stage.view.setFocus();
+        for (int i = 0; i < 2; ++i)
+            QTest::keyClick(&stage.view, Qt::Key_Up);
+        QCOMPARE(stage.view.currentIndex(), 2);
+        QVERIFY(stage.view.accessibleDescription().endsWith(". Pinned"));
+        QAbstractButton *pin = nullptr;
+        for (QAbstractButton *button : stage.view.findChildren<QAbstractButton *>())
+            if (button->accessibleName() == "Unpin")
+                pin = button;
+        QVERIFY(pin && pin->isVisible() && pin->isChecked());
+        pin->click(); // asks; it stays pressed until the message says otherwise
+        QCOMPARE(stage.port.asked<api::command::PinMessage>().at(0).pinned, false);
+        QVERIFY(pin->isChecked());
+        api::Message free = *stage.view.message(2);
+        free.pinned = false;
+        stage.say(api::update::MessageAdded{SessionId{1}, free});
+        QVERIFY(!pin->isChecked());
+        QCOMPARE(pin->accessibleName(), "Pin");
+    }
+
+    // A jump lays out one screen; what lies around it follows when the frame is out, and moves nothing.
+    void whatLiesAroundFollowsTheJump()
+    {
+        Stage stage(manyMessages(400));
+        QTest::qWait(20); // the scroll bar has come
+        QScrollBar *bar = stage.view.verticalScrollBar();
+        bar->setValue(bar->maximum() / 2);
+        const QImage jumped = stage.view.viewport()->grab().toImage();
+        const int top = bar->value();
+        QTest::qWait(60);
+        QCOMPARE(stage.view.viewport()->grab().toImage(), jumped);
+        QVERIFY(std::abs(bar->value() - top) < 4000); // the place in the text is kept, not the number
+    }
+
     void onlyTheLastReplyCanGoOn()
     {
         Stage stage(manyMessages(4));
@@ -165,6 +259,20 @@ private slots:
         stage.say(api::update::TextAppended{SessionId{1}, MessageId{2}, "Half of the answer"});
         stage.say(test::opened(1, {message(1, 0, Role::user, "q"), streaming(2, 1)}));
         QCOMPARE(stage.view.message(1)->text, std::string("Half of the answer"));
+    }
+
+    void aReplyThatWasCutSaysSo()
+    {
+        auto messages = manyMessages(2);
+        messages[1].hasReceipt = true;
+        messages[1].receipt.completionTokens = 60;
+        Stage whole(messages);
+        messages[1].receipt.finish = api::FinishReason::length;
+        Stage cut(messages);
+        QCOMPARE(cut.view.itemRect(1).height(), whole.view.itemRect(1).height() + int(measure::kStateHeight));
+        cut.view.setFocus();
+        QTest::keyClick(&cut.view, Qt::Key_Up);
+        QVERIFY2(cut.view.accessibleDescription().contains("Reached the limit of 60 tokens."), qPrintable(cut.view.accessibleDescription()));
     }
 
     void otherSessionsChangeNothing()
@@ -238,6 +346,19 @@ private slots:
         const QImage lit = stage.view.viewport()->grab().toImage();
         stage.workbench.hover().clear(this);
         QVERIFY(lit != stage.view.viewport()->grab().toImage());
+    }
+
+    void goesToWhereWordsStand()
+    {
+        auto messages = manyMessages(300);
+        messages[40].text = "Somewhere a Lighthouse stands.";
+        Stage stage(messages);
+        QVERIFY(!stage.view.reveal("compass"));
+        QVERIFY(stage.view.following());
+        QVERIFY(stage.view.reveal("compass lighthouse"));
+        QCOMPARE(stage.view.selectedText(), "Lighthouse");
+        QCOMPARE(stage.view.currentIndex(), 40);
+        QVERIFY(stage.view.viewport()->rect().contains(stage.view.itemRect(40)));
     }
 
     void thinkingFoldsToOneLine()

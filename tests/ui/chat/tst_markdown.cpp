@@ -196,6 +196,15 @@ private slots:
         QCOMPARE(whole.size(), 4u);
     }
 
+    void sectionsAreTheSameFromEachOneOn()
+    {
+        const std::string text = "Intro.\n\n<think>one\n\ntwo</think>\n\n- a\n\n- b\n\nText.\n\n```c\nint x;\n\nint y;\n```\n\nEnd <think>x";
+        const auto whole = sectionsOf(text);
+        QCOMPARE(whole.size(), 7u);
+        for (std::size_t i = 0; i < whole.size(); ++i)
+            QVERIFY(sectionsFrom(text, scanStart(whole[i])) == std::vector<Section>(whole.begin() + std::ptrdiff_t(i), whole.end()));
+    }
+
     void thinkingIsASectionOfItsOwn()
     {
         const auto sections = sectionsOf("<think>let me\n\nsee</think>\n\nThe answer.");

@@ -3,11 +3,15 @@
 #include "tests/ui/support/scripted_port.h"
 #include "ui/chat/chat_view.h"
 #include "ui/chat/composer.h"
+#include "ui/lab/policy_view.h"
 #include "ui/widgets/chat_page.h"
 #include "ui/widgets/command_palette.h"
+#include "ui/widgets/engine_dialog.h"
 #include "ui/widgets/export_dialog.h"
 #include "ui/widgets/first_start.h"
 #include "ui/widgets/main_window.h"
+#include "ui/widgets/notice_bar.h"
+#include "ui/widgets/quota_dialog.h"
 #include "ui/widgets/session_list.h"
 #include "ui/widgets/settings_popover.h"
 #include "ui/widgets/side_panel.h"
@@ -19,6 +23,8 @@
 #include <QApplication>
 #include <QComboBox>
 #include <QDockWidget>
+#include <QDoubleSpinBox>
+#include <QLabel>
 #include <QListView>
 #include <QLineEdit>
 #include <QPlainTextEdit>
@@ -87,6 +93,39 @@ private slots:
         QVERIFY(!QApplication::activeModalWidget());
     }
 
+    // Who starts from the desktop reads no standard error.
+    void whatIsWrongWithTheProfileIsSaidOnEveryPage()
+    {
+        WindowOptions options;
+        options.notices = QStringList{"The settings file s is not a JSON object; the defaults are used."};
+        Stage stage{options};
+        const auto saidOn = [](QWidget &page) {
+            QStringList said;
+            for (NoticeBar *bar : page.findChildren<NoticeBar *>())
+                said << bar->text();
+            return said.join(QLatin1Char('|'));
+        };
+        stage.window.page().showModels(true);
+        QVERIFY(saidOn(stage.window.page().firstStart()).contains("not a JSON object"));
+        stage.say(api::update::Notice{api::update::Severity::warning, "storage", "Another Kvilt uses this profile."});
+        const QString welcome = saidOn(stage.window.page().firstStart());
+        QVERIFY2(welcome.contains("not a JSON object") && welcome.contains("Another Kvilt"), qPrintable(welcome));
+        stage.window.page().showModels(false);
+        const QString chat = saidOn(stage.window.page());
+        QVERIFY2(chat.contains("not a JSON object") && chat.contains("Another Kvilt"), qPrintable(chat));
+        stage.say(test::opened(2, {})); // it holds in every chat
+        QCOMPARE(saidOn(stage.window.page()), chat);
+    }
+
+    void aNoticeBeforeThePageIsThereIsSaidThereToo()
+    {
+        Stage stage;
+        stage.say(api::update::Notice{api::update::Severity::warning, "storage", "Another Kvilt uses this profile."});
+        stage.window.page().showModels(true);
+        QCOMPARE(stage.window.page().firstStart().notices().text(), "Another Kvilt uses this profile.");
+    }
+
+    // Whatever the keyboard can reach says what it is.
     void everyControlHasAnAccessibleName()
     {
         Stage stage;
@@ -94,24 +133,113 @@ private slots:
         stage.window.page().openSettings();
         for (int page = 0; page < 4; ++page)
             stage.window.side().showPage(SidePanel::Page(page));
+        QCoreApplication::processEvents();
+        EngineDialog engine(stage.theme, {}, 23040, &stage.window);
+        ExportDialog exported(stage.theme, "Title", 1 << 20, &stage.window);
+        QuotaDialog quota(stage.theme, 1 << 30, 1 << 20, &stage.window);
+        PolicyView policies(stage.workbench, &stage.window);
+        CommandPalette palette(stage.theme, &stage.window);
+        NoticeBar notice(stage.theme, &stage.window);
+        notice.showNotice(api::update::Severity::info, "Something", {{"Do it", [] {}}});
         QStringList nameless;
+        int reachable = 0;
         for (QWidget *widget : stage.window.findChildren<QWidget *>()) {
-            const bool control = qobject_cast<QAbstractButton *>(widget) || qobject_cast<QLineEdit *>(widget) ||
-                                 qobject_cast<QPlainTextEdit *>(widget) || qobject_cast<QAbstractSpinBox *>(widget) ||
-                                 qobject_cast<QComboBox *>(widget) || qobject_cast<QAbstractItemView *>(widget);
-            // Parts of Qt's own controls are named by the control that holds them.
+            // Parts of Qt's own controls are named by the control that holds them; a menu bar by its menus.
             const bool part = widget->objectName().startsWith("qt_") || qobject_cast<QAbstractSpinBox *>(widget->parent()) ||
                               qobject_cast<QComboBox *>(widget->parent()) || widget->inherits("QComboBoxPrivateContainer") ||
                               widget->inherits("QComboBoxListView") || widget->inherits("QTableCornerButton") ||
-                              widget->inherits("QHeaderView") || widget->inherits("QLineEditIconButton");
+                              widget->inherits("QHeaderView") || widget->inherits("QLineEditIconButton") ||
+                              widget->inherits("QMenuBar") || widget->inherits("QMenu") || widget->inherits("QScrollBar");
+            const bool control = (widget->focusPolicy() & Qt::TabFocus) || qobject_cast<QAbstractButton *>(widget);
+            if (!control || part)
+                continue;
+            ++reachable;
             const auto *button = qobject_cast<QAbstractButton *>(widget);
-            const bool named = !widget->accessibleName().isEmpty() || (button && !button->text().isEmpty());
-            if (control && !part && !named)
+            if (widget->accessibleName().isEmpty() && !(button && !button->text().isEmpty()))
                 nameless << QStringLiteral("%1 %2 in %3").arg(widget->metaObject()->className(), widget->objectName(),
                                                              widget->parent()->metaObject()->className());
         }
         QApplication::activePopupWidget()->close();
         QVERIFY2(nameless.isEmpty(), qPrintable(nameless.join(", ")));
+        QVERIFY2(reachable > 60, qPrintable(QString::number(reachable))); // the walk saw the window
+    }
+
+    void aChoiceStandsInTheWayOfTheKeyboard()
+    {
+        Stage stage;
+        stage.say(api::update::PromptPreview{.session = SessionId{1}, .promptTokens = 499, .contextTokens = 512,
+                                             .replyReserve = 90, .overflows = true, .dropMessages = 4, .dropTokens = 172,
+                                             .recomputeTokens = 323, .recomputeSeconds = 1.07});
+        QString said;
+        for (NoticeBar *bar : stage.window.page().findChildren<NoticeBar *>())
+            said += bar->text();
+        QVERIFY2(said.contains("The chat needs 589 of 512 tokens, 90 of them for the reply."), qPrintable(said));
+        QVERIFY(said.contains(QStringLiteral("about 1.07\u00a0s.")));
+        QTest::keyClick(stage.box(), Qt::Key_Backtab);
+        const auto *choice = qobject_cast<QAbstractButton *>(QApplication::focusWidget());
+        QVERIFY(choice);
+        QCOMPARE(choice->text(), "Do not send");
+        QTest::keyClick(QApplication::focusWidget(), Qt::Key_Backtab);
+        QCOMPARE(qobject_cast<QAbstractButton *>(QApplication::focusWidget())->text(), "Drop and send");
+    }
+
+    // Qt paints the words of an empty box anew only when they come or go.
+    void theBoxSaysWhenTheModelIsReady()
+    {
+        Stage stage;
+        api::update::ModelState loading = test::readyModel();
+        loading.phase = api::update::ModelPhase::loading;
+        stage.say(loading);
+        QCOMPARE(stage.box()->placeholderText(), "The model is loading; write already");
+        QTest::qWait(50);
+        struct Painted : QObject {
+            int count = 0;
+            bool eventFilter(QObject *, QEvent *event) override { return count += event->type() == QEvent::Paint, false; }
+        } painted;
+        stage.box()->viewport()->installEventFilter(&painted);
+        stage.say(test::readyModel());
+        QCOMPARE(stage.box()->placeholderText(), "Ask anything");
+        QTRY_VERIFY(painted.count > 0);
+    }
+
+    void nothingIsTakenFromTheBoxThatNoModelCanAnswer()
+    {
+        Stage stage;
+        api::update::ModelState base = test::readyModel();
+        base.facts.chatTemplate = false;
+        for (const auto &[state, why] : {std::pair{base, "no chat template"}, std::pair{api::update::ModelState{}, "Choose a model first"}}) {
+            stage.say(state);
+            stage.window.page().showModels(false);
+            stage.box()->setPlainText("a question");
+            QAbstractButton *send = nullptr;
+            for (auto *button : stage.window.page().composer().findChildren<QAbstractButton *>())
+                send = button->accessibleName() == "Send" ? button : send;
+            QVERIFY(send && !send->isEnabled());
+            QTest::keyClick(stage.box(), Qt::Key_Return);
+            QVERIFY(stage.port.asked<api::command::Send>().empty());
+            QCOMPARE(stage.box()->toPlainText(), "a question");
+            QString said;
+            for (NoticeBar *bar : stage.window.page().findChildren<NoticeBar *>())
+                said += bar->text();
+            QVERIFY2(said.contains(why), qPrintable(said));
+        }
+        stage.say(test::readyModel());
+        QTest::keyClick(stage.box(), Qt::Key_Return);
+        QCOMPARE(stage.port.asked<api::command::Send>().at(0).text, "a question");
+    }
+
+    void theQuotaSaysWhatGoes()
+    {
+        Theme theme;
+        QuotaDialog dialog(theme, 2ull << 30, 3ull << 28); // 2 GiB, 0.75 GiB used
+        QCOMPARE(dialog.quota(), 2ull << 30);
+        auto *box = dialog.findChild<QDoubleSpinBox *>();
+        box->setValue(0.25);
+        QCOMPARE(dialog.quota(), 1ull << 28);
+        QStringList said;
+        for (const QLabel *label : dialog.findChildren<QLabel *>())
+            said << label->text();
+        QVERIFY2(said.join('|').contains("768 MiB are used: the least recently used 512 MiB go"), qPrintable(said.join('|')));
     }
 
     void enterSendsAndShiftEnterBreaksTheLine()
