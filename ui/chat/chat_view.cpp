@@ -108,6 +108,7 @@ void ChatView::truncate(std::size_t size)
 void ChatView::openSession(const api::update::SessionOpened &opened)
 {
     const auto &messages = opened.conversation.messages;
+    const int current = opened.conversation.id == m_session ? m_current : -1;
     std::size_t same = 0;
     if (opened.conversation.id == m_session) {
         while (same < messages.size() && same < m_items.size() && messages[same].id == m_items[same]->message().id) {
@@ -134,6 +135,8 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
     updateScrollRange();
     if (m_follow)
         scrollToEnd();
+    if (current >= 0 && m_current < 0) // the keyboard stands where it stood, on another branch
+        setCurrent(current);
     viewport()->update();
     emit emptyChanged(m_items.empty());
 }

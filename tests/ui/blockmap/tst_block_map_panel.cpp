@@ -113,6 +113,30 @@ QColor cellColour(const BlockMapView &view, std::uint32_t block)
 class BlockMapPanelTest : public QObject {
     Q_OBJECT
 private slots:
+    // The card tells of the block that the arrows are on, wherever the pointer rests.
+    void theCardFollowsTheKeyboard()
+    {
+        Room room;
+        BlockMapPanel panel(*room.workbench);
+        panel.resize(464, 812);
+        panel.show();
+        room.ready();
+        settle();
+        auto *view = panel.findChild<BlockMapView *>();
+        pointAt(view->viewport(), view->blockRect(4).center());
+        settle();
+        QCOMPARE(view->hovered(), std::optional<std::uint32_t>(4));
+        view->setFocus();
+        view->select(38);
+        QTest::keyClick(view, Qt::Key_Right);
+        settle();
+        QCOMPARE(view->selected(), std::optional<std::uint32_t>(39));
+        QVERIFY(!view->hovered());
+        auto *card = panel.findChild<BlockCard *>();
+        QVERIFY(card && card->isVisible());
+        QCOMPARE(card->text().title, QStringLiteral("Block 39"));
+    }
+
     // What ran a minute ago is no speed of now.
     void aSpeedThatNoLongerHoldsIsADash()
     {

@@ -331,6 +331,28 @@ private slots:
         QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(1).branchIndex, 0);
     }
 
+    void theKeyboardStaysOnTheMessageWhoseBranchItSwitched()
+    {
+        auto messages = manyMessages(4);
+        messages[2].branchCount = 2;
+        messages[2].branchIndex = 1;
+        Stage stage(messages);
+        stage.view.setFocus();
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QTest::keyClick(&stage.view, Qt::Key_Left);
+        QCOMPARE(stage.port.asked<api::command::SwitchBranch>().size(), 1u);
+        auto other = manyMessages(3);
+        other[2].id = MessageId{33};
+        other[2].branchCount = 2;
+        stage.say(test::opened(1, other));
+        QCOMPARE(stage.view.currentIndex(), 2);
+        QTest::keyClick(&stage.view, Qt::Key_Right);
+        QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(1).message, MessageId{33});
+        stage.say(test::opened(1, manyMessages(1))); // what it stood on is gone
+        QCOMPARE(stage.view.currentIndex(), 0);
+    }
+
     void hoveringTextAsksForItsTokensAndLightsThemUp()
     {
         Stage stage({message(1, 0, Role::user, "Why is the sky blue?")});
