@@ -13,6 +13,8 @@
 #include <QJsonArray>
 #include <QJsonDocument>
 
+#include <cstdio>
+
 namespace kvilt::gui {
 
 namespace {
@@ -87,7 +89,7 @@ void Replay::advance()
     }
     run(m_steps[m_next++]);
     // What follows a step that does not wait comes at once, or after its own pause.
-    if (m_next >= m_steps.size() && !m_waitIdle)
+    if (m_next >= m_steps.size() && !m_waitIdle && m_timer.interval() == kPollMs)
         m_timer.setInterval(1);
 }
 
@@ -105,14 +107,7 @@ void Replay::run(const QJsonObject &step)
         m_waitOpened = true;
         m_workbench.post(api::command::CreateSession{m_settings});
     } else if (step.contains(u"open")) {
-        for (int row = 0; row < m_window.sessions().model().rowCount(); ++row) {
-            const auto *found = m_window.sessions().model().session(m_window.sessions().model().index(row));
-            if (!found || QString::fromStdString(found->title) != step.value(u"open").toString())
-                continue;
-            m_waitOpened = found->id != session;
-            m_workbench.post(api::command::OpenSession{found->id});
-            break;
-        }
+        open(step.value(u"open").toString());
     } else if (step.contains(u"system") || step.contains(u"max_tokens") || step.contains(u"temperature") || step.contains(u"seed")) {
         runSettings(step);
     } else if (step.contains(u"regenerate")) {
@@ -125,6 +120,20 @@ void Replay::run(const QJsonObject &step)
     } else {
         runView(step);
     }
+}
+
+void Replay::open(const QString &title)
+{
+    const ui::SessionListModel &list = m_window.sessions().model();
+    for (int row = 0; row < list.rowCount(); ++row) {
+        const auto *found = list.session(list.index(row));
+        if (!found || QString::fromStdString(found->title) != title)
+            continue;
+        m_waitOpened = found->id != m_workbench.session();
+        m_workbench.post(api::command::OpenSession{found->id});
+        return;
+    }
+    std::fprintf(stderr, "kvilt: the recording opens \"%s\", which is not in the list of chats\n", qPrintable(title));
 }
 
 void Replay::runSettings(const QJsonObject &step)

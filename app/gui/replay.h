@@ -39,6 +39,7 @@ private:
     void advance();
     void run(const QJsonObject &step);
     void runSettings(const QJsonObject &step);
+    void open(const QString &title);
     void runView(const QJsonObject &step);
     bool ready() const;
 

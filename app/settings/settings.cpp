@@ -34,9 +34,9 @@ Theme themeFrom(const json &document)
 
 // Takes value after value, and leaves the default where validate() refuses the new one: a bad number costs no other.
 template <typename Settings>
-Settings eachValid(const json &values, Settings (*read)(const json &, Settings), std::vector<std::string> &problems)
+Settings eachValid(const json &values, Settings settings, Settings (*read)(const json &, Settings),
+                   std::vector<std::string> &problems)
 {
-    Settings settings;
     if (!values.is_object())
         return settings;
     for (const auto &[key, value] : values.items()) {
@@ -51,10 +51,11 @@ Settings eachValid(const json &values, Settings (*read)(const json &, Settings),
 
 void readInto(AppSettings &settings, const json &document, std::vector<std::string> &problems)
 {
-    settings.engine = eachValid(document.value("engine", json()), &engineFromJson, problems);
+    settings.engine = eachValid(document.value("engine", json()), settings.engine, &engineFromJson, problems);
     if (const auto session = document.find("new_session"); session != document.end() && session->is_object()) {
+        const api::SamplingSettings defaults = settings.newSession.sampling;
         settings.newSession = sessionFromJson(*session, settings.newSession);
-        settings.newSession.sampling = eachValid(session->value("sampling", json()), &samplingFromJson, problems);
+        settings.newSession.sampling = eachValid(session->value("sampling", json()), defaults, &samplingFromJson, problems);
     }
     if (const auto model = document.find("last_model"); model != document.end() && model->is_string())
         settings.lastModel = model->get<std::string>();

@@ -480,9 +480,12 @@ void BlockMapPanel::Impl::wantTexts()
 
 void BlockMapPanel::Impl::contextMenu(QPoint at)
 {
-    const auto block = view->blockAt(view->viewport()->mapFrom(view, at));
+    const bool byKeyboard = view->selected() && !view->hovered();
+    const auto block = byKeyboard ? view->selected() : view->blockAt(view->viewport()->mapFrom(view, at));
     if (!block)
         return;
+    if (byKeyboard)
+        at = view->viewport()->mapTo(view, view->blockRect(*block).bottomLeft());
     const Cell cell = model().cell(view->group(), *block);
     QMenu menu(&panel);
     menu.addAction(tr("Events of block %1").arg(grouped(*block)), this, [this, block] {

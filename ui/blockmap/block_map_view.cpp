@@ -415,6 +415,7 @@ void BlockMapView::moveCursor(int positions)
         return;
     const std::int64_t from = m_selected ? std::int64_t(positionOf(*m_selected)) : -1;
     const std::int64_t to = from < 0 ? 0 : std::clamp<std::int64_t>(from + positions, 0, m_geometry.count() - 1);
+    m_hovered.reset(); // what the keyboard is on counts, wherever the pointer rests
     select(blockAtPosition(std::uint32_t(to)));
     ensureVisible(*m_selected);
 }

@@ -38,7 +38,14 @@ struct RibbonWidget::Impl {
     void paintColumn(QPainter &painter, int index, int top) const;
     void paintPart(QPainter &painter, const QRect &rect, RibbonState state) const;
     std::vector<NodeId> nodesOf(int column) const;
+    void activate(int column);
 };
+
+void RibbonWidget::Impl::activate(int column)
+{
+    workbench.showBlocks(nodesOf(column));
+    emit self.activated(ribbon().cells[layout.columns[std::size_t(column)].begin].firstToken);
+}
 
 QString RibbonWidget::Impl::label() const
 {
@@ -269,7 +276,7 @@ void RibbonWidget::mousePressEvent(QMouseEvent *event)
 {
     const int column = m_impl->layout.columnAt(event->position().toPoint().x());
     if (column >= 0 && column < int(m_impl->layout.columns.size()))
-        m_impl->workbench.showBlocks(m_impl->nodesOf(column));
+        m_impl->activate(column);
 }
 
 void RibbonWidget::keyPressEvent(QKeyEvent *event)
@@ -284,7 +291,7 @@ void RibbonWidget::keyPressEvent(QKeyEvent *event)
     case Qt::Key_Return:
     case Qt::Key_Enter:
         if (at >= 0)
-            m_impl->workbench.showBlocks(m_impl->nodesOf(at));
+            m_impl->activate(at);
         break;
     case Qt::Key_Escape:
         if (at < 0)

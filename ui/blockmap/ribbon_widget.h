@@ -24,6 +24,9 @@ public:
     QSize sizeHint() const override;
     QSize minimumSizeHint() const override;
 
+signals:
+    void activated(int firstToken); // a click or Enter on a cell: where its text begins in the prompt
+
 protected:
     bool event(QEvent *event) override;
     void paintEvent(QPaintEvent *event) override;

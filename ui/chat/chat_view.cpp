@@ -5,6 +5,7 @@
 #include "ui/chat/message_actions.h"
 #include "ui/chat/message_editor.h"
 #include "ui/chat/message_metrics.h"
+#include "ui/models/prompt_parts.h"
 #include "ui/widgets/theme.h"
 
 #include <QPainter>
@@ -107,6 +108,7 @@ void ChatView::truncate(std::size_t size)
 void ChatView::openSession(const api::update::SessionOpened &opened)
 {
     const auto &messages = opened.conversation.messages;
+    const int current = opened.conversation.id == m_session ? m_current : -1;
     std::size_t same = 0;
     if (opened.conversation.id == m_session) {
         while (same < messages.size() && same < m_items.size() && messages[same].id == m_items[same]->message().id) {
@@ -128,11 +130,13 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
         m_heights.push_back(0);
         m_tops.push_back(0);
     }
-    markFirstReply();
+    markPlaces();
     measureFrom(0);
     updateScrollRange();
     if (m_follow)
         scrollToEnd();
+    if (current >= 0 && m_current < 0) // the keyboard stands where it stood, on another branch
+        setCurrent(current);
     viewport()->update();
     emit emptyChanged(m_items.empty());
 }
@@ -151,20 +155,23 @@ void ChatView::addMessage(const api::Message &message)
     m_items.push_back(std::make_unique<MessageItem>(message));
     m_items.back()->setSystemTokens(m_systemTokens);
     m_heights.push_back(0);
-    m_tops.push_back(0);
-    markFirstReply();
+    m_tops.push_back(m_tops.back());
+    markPlaces();
+    if (messageCount() > 1)
+        remeasure(m_items.size() - 2); // it is no longer the last one
     if (message.role == api::Role::user)
         m_follow = true;
     itemChanged(messageCount() - 1);
     emit emptyChanged(false);
 }
 
-void ChatView::markFirstReply()
+void ChatView::markPlaces()
 {
     bool first = true;
     for (const auto &item : m_items) {
         const bool reply = item->message().role == api::Role::assistant;
         item->setFirstReply(reply && first);
+        item->setLast(item == m_items.back());
         first = first && !reply;
     }
 }
@@ -197,13 +204,9 @@ void ChatView::finishTurn(const api::update::TurnFinished &finished)
         addMessage(finished.message);
 }
 
-// Where the first message of the prompt begins: what stands before it is the system prompt.
 void ChatView::noteRibbon(const api::Ribbon &ribbon)
 {
-    std::int32_t first = 0;
-    for (const api::Ribbon::MessageSpan &span : ribbon.messages)
-        if (span.endToken > span.firstToken && (first == 0 || span.firstToken < first))
-            first = span.firstToken;
+    const std::int32_t first = systemTokens(ribbon);
     if (ribbon.session != m_session || first == m_systemTokens)
         return;
     m_systemTokens = first;
@@ -378,6 +381,26 @@ void ChatView::scrollToMessage(MessageId id)
     layOutVisible();
     setScroll(m_tops[std::size_t(index)] - metrics::kPageMargin);
     setCurrent(index);
+}
+
+void ChatView::showToken(int token)
+{
+    for (const api::Ribbon::MessageSpan &span : m_workbench.ribbon().messages) {
+        const int index = token >= span.firstToken && token < span.endToken ? indexOf(span.message) : -1;
+        if (index < 0)
+            continue;
+        // Tokens are spread evenly enough over a message to find the screen that theirs is on.
+        const auto i = std::size_t(index);
+        const qreal y = m_tops[i] + m_heights[i] * (token - span.firstToken) / (span.endToken - span.firstToken);
+        if (y >= m_scroll && y <= m_scroll + viewport()->height() - metrics::kChatLine)
+            return;
+        m_follow = false;
+        setScroll(y - viewport()->height() / 3.0);
+        layOutVisible();
+        viewport()->update();
+        placeOverlays();
+        return;
+    }
 }
 
 bool ChatView::reveal(const QString &words)

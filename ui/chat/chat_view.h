@@ -40,6 +40,8 @@ public:
     void editLastOwnMessage();
     // The reply that Regenerate or Continue of the menu means; 0: none.
     MessageId lastReply() const;
+    // Brings the text of a prompt's token on the screen, if it is a message's.
+    void showToken(int token);
     // Goes to the newest message that holds one of the words, and selects it there; false: none on this branch does.
     bool reveal(const QString &words);
     // Where a word of a message stands on the viewport; none: not on the screen.
@@ -82,7 +84,7 @@ private:
     int indexOf(MessageId id) const;
     bool isLast(int index) const { return index + 1 == messageCount(); } // only the last reply can go on
     void truncate(std::size_t size);
-    void markFirstReply();
+    void markPlaces();
     void itemChanged(int index, qreal settled = 0);
     void goToEnd();
 

@@ -115,6 +115,7 @@ QWidget *Composer::buildStrip()
     row->setContentsMargins(16, 0, 16, 0);
     m_ribbon = new RibbonWidget(m_workbench, strip);
     row->addWidget(m_ribbon, 1, Qt::AlignVCenter);
+    connect(m_ribbon, &RibbonWidget::activated, this, &Composer::textWanted);
     return strip;
 }
 

@@ -40,6 +40,7 @@ public:
     void stop();
 
 signals:
+    void textWanted(int token); // of the prompt: where a cell of the ribbon begins
     void refused(const QString &sentence);
     // The draft does not fit into the context: the user has to choose before it is sent.
     void overflowChanged(const std::optional<kvilt::api::update::PromptPreview> &overflow);

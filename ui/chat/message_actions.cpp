@@ -42,6 +42,7 @@ MessageActions::MessageActions(Theme &theme, QWidget *parent) : QFrame(parent), 
     m_continue = add(*m_row, QStringLiteral("continue"), QStringLiteral("continue"), tr("Continue this reply"));
     m_pin = add(*m_row, QStringLiteral("pin"), QStringLiteral("pin"), tr("Pin"));
     m_pin->setCheckable(true);
+    m_pin->setProperty("role", "toggle");
     connect(m_pin, &QToolButton::clicked, this, [this] { m_pin->setChecked(m_pinned); }); // until it has been stored
     m_delete = add(*m_row, QStringLiteral("delete"), QStringLiteral("trash"), tr("Delete message"));
     connect(&m_theme, &Theme::changed, this, &MessageActions::recolour);

@@ -190,7 +190,7 @@ QString MessageItem::stateLine() const
         return QStringLiteral("This reply could not be finished. Regenerate tries again.");
     default: break;
     }
-    if (m_message.hasReceipt && m_message.receipt.finish == api::FinishReason::length)
+    if (m_last && m_message.hasReceipt && m_message.receipt.finish == api::FinishReason::length)
         return QStringLiteral("Reached the limit of %1. Continue goes on from here.")
             .arg(count(m_message.receipt.completionTokens, QStringLiteral("token"), QStringLiteral("tokens")));
     return {};

@@ -2,6 +2,7 @@
 #include "ui/inspector/inspector_panel.h"
 
 #include "ui/inspector/inspector_parts.h"
+#include "ui/models/prompt_parts.h"
 #include "ui/widgets/format.h"
 
 #include <QFrame>
@@ -37,6 +38,7 @@ struct InspectorPanel::Impl : QObject {
     void connectAll();
     void inspectLatest();
     void step(int turns);
+    std::optional<std::size_t> placeAfter(int by) const;
     std::vector<TurnId> turns() const { return workbench.liveBranch().turns(); }
     void rebuild();
     void rebuildSoon();
@@ -80,8 +82,11 @@ void InspectorPanel::Impl::connectAll()
             rebuildSoon();
     });
     connect(&workbench, &Workbench::promptPreviewed, this, [this](const api::update::PromptPreview &p) {
-        if (p.session == workbench.session())
-            preview = p;
+        if (p.session != workbench.session())
+            return;
+        preview = p;
+        if (panel.isVisible() && rowsOfChat() != chat)
+            rebuildSoon();
     });
     connect(&workbench, &Workbench::snapshotArrived, this, [this](const api::PoolSnapshot &snapshot) {
         blockSize = snapshot.blockSize;
@@ -109,14 +114,23 @@ void InspectorPanel::Impl::inspectLatest()
 
 void InspectorPanel::Impl::step(int by)
 {
+    const auto to = placeAfter(by);
+    if (!to)
+        return;
+    const std::vector<TurnId> all = turns();
+    latest = *to + 1 == all.size();
+    workbench.post(api::command::InspectTurn{workbench.session(), all[*to]});
+}
+
+// Among the turns that have a record, of the one that many after the one shown; none: there is none.
+std::optional<std::size_t> InspectorPanel::Impl::placeAfter(int by) const
+{
     const std::vector<TurnId> all = turns();
     if (all.empty() || !shown)
-        return;
+        return {};
     const auto at = std::find(all.begin(), all.end(), shown->receipt.turn);
-    const std::ptrdiff_t to = std::clamp<std::ptrdiff_t>((at == all.end() ? std::ptrdiff_t(all.size()) - 1 : at - all.begin()) + by,
-                                                         0, std::ptrdiff_t(all.size()) - 1);
-    latest = to + 1 == std::ptrdiff_t(all.size());
-    workbench.post(api::command::InspectTurn{workbench.session(), all[std::size_t(to)]});
+    const std::ptrdiff_t to = (at == all.end() ? std::ptrdiff_t(all.size()) - 1 : at - all.begin()) + by;
+    return to >= 0 && to < std::ptrdiff_t(all.size()) ? std::optional(std::size_t(to)) : std::nullopt;
 }
 
 // --- Building ---
@@ -189,9 +203,7 @@ InspectorContext InspectorPanel::Impl::context() const
                            .bytesPerBlock = bytesPerBlock,
                            .restoreBytesPerSecond = workbench.history().restoreBytesPerSecond(),
                            .messages = &workbench.liveBranch().messages()};
-    for (const api::Ribbon::MessageSpan &span : workbench.ribbon().messages)
-        if (span.endToken > span.firstToken && (known.firstMessageToken == 0 || span.firstToken < known.firstMessageToken))
-            known.firstMessageToken = span.firstToken;
+    known.firstMessageToken = systemTokens(workbench.ribbon());
     if (const auto prompt = workbench.systemPromptBefore()) {
         known.beforeEdit = workbench.sessionSettings();
         known.beforeEdit->systemPrompt = *prompt;
@@ -231,7 +243,7 @@ void InspectorPanel::Impl::buildHead(const InspectorText &text)
         button->setText(glyph);
         button->setAccessibleName(name);
         button->setToolTip(name);
-        button->setEnabled(turns().size() > 1);
+        button->setEnabled(placeAfter(by).has_value());
         connect(button, &QToolButton::clicked, this, [this, by] { step(by); });
         row->addWidget(button);
     };

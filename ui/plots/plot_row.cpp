@@ -80,6 +80,10 @@ PlotRow::PlotRow(const QString &title, Content content, TimeView &time, Theme &t
     m_plot->installEventFilter(this);
     m_plot->setFocusPolicy(Qt::NoFocus);
     layout->addWidget(m_plot);
+    m_scale = new QLabel(m_plot);
+    m_scale->setProperty("tone", "tertiary");
+    m_scale->setAttribute(Qt::WA_TransparentForMouseEvents);
+    m_scale->move(0, 1);
     connect(&m_theme, &Theme::changed, this, &PlotRow::applyTheme);
     applyTheme();
     setPlotHeight(62);
@@ -95,6 +99,7 @@ void PlotRow::applyTheme()
     const Palette &p = m_theme.palette();
     m_title->setFont(m_theme.font(TextSize::secondary, QFont::DemiBold));
     m_figure->setFont(m_theme.font(TextSize::secondary, QFont::Medium));
+    m_scale->setFont(m_theme.font(TextSize::caption));
     m_figure->setProperty("tone", "secondary");
     m_plot->setBackground(QBrush(p.window));
     m_plot->yAxis->grid()->setPen(QPen(p.border, 1));
@@ -108,6 +113,8 @@ void PlotRow::replot()
         return;
     const PlotContent content = m_content(m_time.from(), m_time.to(), m_plot->width(), m_pointed);
     m_figure->setText(content.figure);
+    m_scale->setText(content.scale);
+    m_scale->adjustSize();
     m_plot->setAccessibleName(accessibleName() + QStringLiteral(": ") + content.figure);
     m_plot->xAxis->setRange(m_time.from(), m_time.to());
     const double top = content.top > 0 ? content.top : 1;
@@ -170,6 +177,8 @@ bool PlotRow::eventFilter(QObject *watched, QEvent *event)
         auto *wheel = static_cast<QWheelEvent *>(event);
         if (wheel->angleDelta().y() != 0)
             m_time.zoom(wheel->angleDelta().y() > 0 ? 0.8 : 1.25, timeAt(int(wheel->position().x())));
+        m_pointed = timeAt(int(wheel->position().x()));
+        replot();
         return true;
     }
     case QEvent::MouseButtonPress:

@@ -25,6 +25,7 @@ struct PlotContent {
     };
     std::vector<Layer> layers;
     double top = 1;
+    QString scale;  // what the top stands for
     QString figure; // "87 %": now, or at the pointer
 };
 
@@ -53,7 +54,7 @@ private:
     TimeView &m_time;
     Theme &m_theme;
     Content m_content;
-    QLabel *m_title = nullptr, *m_figure = nullptr;
+    QLabel *m_title = nullptr, *m_figure = nullptr, *m_scale = nullptr;
     QCustomPlot *m_plot = nullptr;
     std::optional<double> m_pointed;
     std::optional<int> m_dragFrom;

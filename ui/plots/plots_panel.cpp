@@ -19,6 +19,8 @@ namespace kvilt::ui {
 
 namespace {
 
+constexpr double kSpeedHolds = 5; // seconds: replies report theirs several times a second
+
 QString clockPrefix(std::optional<double> at)
 {
     return at ? QDateTime::fromMSecsSinceEpoch(qint64(*at * 1000)).toString(QStringLiteral("HH:mm:ss  ")) : QString();
@@ -47,6 +49,24 @@ double highest(const std::vector<TimeSeries::Column> &columns)
     for (const TimeSeries::Column &column : columns)
         top = column.set ? std::max(top, column.high) : top;
     return top;
+}
+
+// A rate says something of the time it was measured in and a little after; then nothing ran.
+std::vector<TimeSeries::Column> whileItHolds(const TimeSeries &series, double from, double to, int pixels, double hold)
+{
+    std::vector<TimeSeries::Column> columns = series.columns(from, to, pixels);
+    const double end = series.empty() ? from : series.back().time + hold;
+    for (int c = 0; c < pixels; ++c)
+        if (from + (to - from) * c / pixels > end)
+            columns[std::size_t(c)].set = false;
+    return columns;
+}
+
+// The value in force, as `words` puts it; a dash before the first and where the last one no longer holds.
+QString whileItHolds(const TimeSeries &series, double at, double hold, QString (*words)(double))
+{
+    const bool known = !series.empty() && at >= series.front().time && at <= series.back().time + hold;
+    return known ? words(series.at(at, 0)) : QStringLiteral("–");
 }
 
 // Of a running total, what was added in each stretch of pixels.
@@ -82,11 +102,12 @@ struct PlotsPanel::Impl : QObject {
     QLabel *hint = nullptr;
     QWidget *footer = nullptr;
     bool compact = false;
+    double present = 0; // seconds, as of the last look at the clock
 
     void build();
     void addRow(const QString &title, PlotRow::Content content);
     void applyCompact();
-    void present();
+    void follow();
     void replot();
     PlotContent hitRate(double from, double to, int pixels, std::optional<double> at) const;
     PlotContent occupancy(double from, double to, int pixels, std::optional<double> at) const;
@@ -97,13 +118,10 @@ struct PlotsPanel::Impl : QObject {
 PlotContent PlotsPanel::Impl::hitRate(double from, double to, int pixels, std::optional<double> at) const
 {
     const PlotHistory &h = workbench.history();
-    PlotContent content{.layers = {{h.hitRate().columns(from, to, pixels), workbench.theme().palette().accent}}};
-    if (h.hitRate().empty())
-        content.figure = QStringLiteral("–");
-    else if (at)
-        content.figure = clockPrefix(at) + share(h.hitRate().at(*at, 0));
-    else
-        content.figure = share(h.hitRate().back().value);
+    PlotContent content{.layers = {{whileItHolds(h.hitRate(), from, to, pixels, PlotHistory::kRateWindow),
+                                    workbench.theme().palette().accent}}};
+    content.scale = share(1);
+    content.figure = clockPrefix(at) + whileItHolds(h.hitRate(), at.value_or(present), PlotHistory::kRateWindow, share);
     return content;
 }
 
@@ -117,6 +135,7 @@ PlotContent PlotsPanel::Impl::occupancy(double from, double to, int pixels, std:
     const double now = h.occupied().empty() ? 0 : at ? h.occupied().at(*at, 0) : h.occupied().back().value;
     // A pool that is far from full would show as a line on the floor: the scale then is a round part of it.
     content.top = std::min<double>(capacity, roundUp(std::max(highest(content.layers[0].columns) * 1.6, 16.0)));
+    content.scale = grouped(std::uint64_t(content.top));
     content.figure = clockPrefix(at) + PlotsPanel::tr("%1 of %2").arg(grouped(std::uint64_t(now)), grouped(capacity));
     return content;
 }
@@ -128,6 +147,7 @@ PlotContent PlotsPanel::Impl::evictions(double from, double to, int pixels, std:
     content.layers = {{increments(h.evictions(), from, to, pixels), stateColour(api::BlockState::deadBranch), true},
                       {increments(h.regrets(), from, to, pixels), workbench.theme().palette().text, true}};
     content.top = roundUp(std::max(4.0, highest(content.layers[0].columns)));
+    content.scale = grouped(std::uint64_t(content.top));
     const double all = at ? h.evictions().at(*at, 0) : double(h.counts().evictions);
     const double again = at ? h.regrets().at(*at, 0) : double(h.counts().regretted);
     content.figure = clockPrefix(at) + PlotsPanel::tr("%1, %2 wanted again").arg(grouped(std::uint64_t(all)), grouped(std::uint64_t(again)));
@@ -137,12 +157,10 @@ PlotContent PlotsPanel::Impl::evictions(double from, double to, int pixels, std:
 PlotContent PlotsPanel::Impl::speed(double from, double to, int pixels, std::optional<double> at) const
 {
     const PlotHistory &h = workbench.history();
-    PlotContent content{.layers = {{h.speed().columns(from, to, pixels), workbench.theme().palette().accent}}};
+    PlotContent content{.layers = {{whileItHolds(h.speed(), from, to, pixels, kSpeedHolds), workbench.theme().palette().accent}}};
     content.top = roundUp(std::max(10.0, highest(content.layers[0].columns)));
-    if (h.speed().empty())
-        content.figure = QStringLiteral("–");
-    else
-        content.figure = clockPrefix(at) + rate(at ? h.speed().at(*at, 0) : h.speed().back().value);
+    content.scale = rate(content.top);
+    content.figure = clockPrefix(at) + whileItHolds(h.speed(), at.value_or(present), kSpeedHolds, rate);
     return content;
 }
 
@@ -181,14 +199,14 @@ void PlotsPanel::Impl::build()
     soon.setSingleShot(true);
     soon.setInterval(100);
     clock.setInterval(1000);
-    connect(&soon, &QTimer::timeout, this, [this] { present(); });
-    connect(&clock, &QTimer::timeout, this, [this] { present(); });
+    connect(&soon, &QTimer::timeout, this, [this] { follow(); });
+    connect(&clock, &QTimer::timeout, this, [this] { follow(); });
     connect(&workbench.history(), &PlotHistory::changed, this, [this] {
         if (panel.isVisible() && !soon.isActive() && !workbench.paused())
             soon.start();
     });
     applyCompact();
-    present();
+    follow();
 }
 
 void PlotsPanel::Impl::addRow(const QString &title, PlotRow::Content content)
@@ -209,14 +227,15 @@ void PlotsPanel::Impl::applyCompact()
 }
 
 // The axis follows the clock, and samples that are ahead of it.
-void PlotsPanel::Impl::present()
+void PlotsPanel::Impl::follow()
 {
     if (workbench.paused())
         return;
     const double now = double(QDateTime::currentMSecsSinceEpoch()) * 1e-3;
     const PlotHistory &h = workbench.history();
     const bool old = h.latest() > 0 && h.latest() < now - 3600; // a replayed recording lies in the past
-    time.setPresent(old ? h.latest() : std::max(now, h.latest()), h.earliest());
+    present = old ? h.latest() : std::max(now, h.latest());
+    time.setPresent(present, h.earliest());
 }
 
 void PlotsPanel::Impl::replot()
@@ -246,7 +265,7 @@ void PlotsPanel::setCompact(bool compact)
 
 void PlotsPanel::showEvent(QShowEvent *)
 {
-    m_impl->present();
+    m_impl->follow();
     m_impl->clock.start();
 }
 

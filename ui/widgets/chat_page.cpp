@@ -118,6 +118,7 @@ QWidget *ChatPage::buildChat()
                 m_notice->showNotice(api::update::Severity::info, sentence);
                 m_noticeOfChat = true;
             });
+    connect(m_composer, &Composer::textWanted, m_chat, &ChatView::showToken);
     connect(m_chat, &ChatView::editEnded, m_composer, &Composer::focusText);
     connect(m_chat, &ChatView::receiptActivated, this, [this](TurnId turn) { m_workbench.inspect(turn); });
     connect(m_chat, &ChatView::emptyChanged, m_empty, &QLabel::setVisible);

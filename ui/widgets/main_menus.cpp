@@ -22,7 +22,9 @@ namespace kvilt::ui {
 
 QAction *MainWindow::add(QMenu *menu, const QString &text, const QKeySequence &keys, std::function<void()> run)
 {
-    QAction *action = menu->addAction(text, this, std::move(run));
+    QAction *action = menu->addAction(text);
+    if (run) // an entry that ticks is heard by its tick
+        connect(action, &QAction::triggered, this, std::move(run));
     action->setShortcut(keys);
     return action;
 }

@@ -116,10 +116,12 @@ void SessionDelegate::paint(QPainter *painter, const QStyleOptionViewItem &optio
     if (!snippet.isEmpty()) {
         paintSnippet(painter, below, snippet);
     } else {
+        const SessionId session{index.data(SessionListModel::SessionRole).toLongLong()};
+        const QString writing = m_workbench.busy(session) ? tr("answering · ") : QString();
         painter->setFont(theme.font(TextSize::caption));
         painter->setPen(open ? p.secondary : p.tertiary);
         painter->drawText(below, Qt::AlignVCenter,
-                          painter->fontMetrics().elidedText(index.data(SessionListModel::SubtitleRole).toString(),
+                          painter->fontMetrics().elidedText(writing + index.data(SessionListModel::SubtitleRole).toString(),
                                                             Qt::ElideRight, below.width()));
     }
     painter->restore();

@@ -131,6 +131,7 @@ SessionList::SessionList(Workbench &workbench, QWidget *parent) : QWidget(parent
             m_writing.insert(session);
         else
             m_writing.erase(session);
+        m_view->viewport()->update();
         if (m_writing.empty())
             m_growth.stop();
         else if (!m_growth.isActive())

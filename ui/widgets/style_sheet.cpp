@@ -62,7 +62,8 @@ QPushButton[role="link"]:focus { border-color: @accent; }
 QToolButton { background: transparent; color: @secondary; border: 1px solid transparent; border-radius: 6px;
   padding: 4px; }
 QToolButton:hover { background: @tint; color: @text; }
-QToolButton:checked { color: @text; background: @selection; }
+QToolButton:checked { color: @text; }
+QToolButton[role="toggle"]:checked { background: @selection; }
 QToolButton:focus { border-color: @accent; }
 QToolButton::menu-indicator { image: none; width: 0px; }
 QToolButton[role="send"] { background: @accent; border-radius: 8px; }
@@ -72,7 +73,7 @@ QToolButton[role="stop"] { background: @strongFill; border-radius: 8px; }
 QToolButton[role="stop"]:focus { border-color: @accent; }
 QToolButton[role="tab"] { border: none; border-radius: 0px; padding: 0px; color: @secondary; }
 QToolButton[role="tab"]:hover { background: transparent; color: @text; }
-QToolButton[role="tab"]:checked { color: @text; background: transparent; font-weight: 600; }
+QToolButton[role="tab"]:checked { color: @text; font-weight: 600; }
 QToolButton[role="row"] { border-radius: 6px; text-align: left; padding: 6px 8px 6px 10px; color: @text; font-weight: 500; }
 
 QCheckBox, QRadioButton { color: @text; spacing: 8px; }

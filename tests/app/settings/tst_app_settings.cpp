@@ -97,7 +97,7 @@ private slots:
         QCOMPARE(loaded.settings.newSession.systemPrompt, std::string("Brief."));
         QCOMPARE(loaded.settings.newSession.sampling.temperature, 0.7);
         QCOMPARE(loaded.settings.newSession.sampling.topK, 7);
-        QCOMPARE(loaded.settings.newSession.sampling.topP, api::SamplingSettings{}.topP);
+        QCOMPARE(loaded.settings.newSession.sampling.topP, api::SessionSettings{}.sampling.topP);
         QCOMPARE(loaded.settings.lastModel, std::string("/m/b.gguf"));
         QCOMPARE(loaded.settings.theme, Theme::dark);
         QVERIFY(std::filesystem::exists(file())); // a file that can be read stays where it is

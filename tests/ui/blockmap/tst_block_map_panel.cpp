@@ -13,6 +13,7 @@
 #include "ui/widgets/theme.h"
 
 #include <QApplication>
+#include <QDateTime>
 #include <QLabel>
 #include <QMouseEvent>
 #include <QTableView>
@@ -112,6 +113,52 @@ QColor cellColour(const BlockMapView &view, std::uint32_t block)
 class BlockMapPanelTest : public QObject {
     Q_OBJECT
 private slots:
+    // The card tells of the block that the arrows are on, wherever the pointer rests.
+    void theCardFollowsTheKeyboard()
+    {
+        Room room;
+        BlockMapPanel panel(*room.workbench);
+        panel.resize(464, 812);
+        panel.show();
+        room.ready();
+        settle();
+        auto *view = panel.findChild<BlockMapView *>();
+        pointAt(view->viewport(), view->blockRect(4).center());
+        settle();
+        QCOMPARE(view->hovered(), std::optional<std::uint32_t>(4));
+        view->setFocus();
+        view->select(38);
+        QTest::keyClick(view, Qt::Key_Right);
+        settle();
+        QCOMPARE(view->selected(), std::optional<std::uint32_t>(39));
+        QVERIFY(!view->hovered());
+        auto *card = panel.findChild<BlockCard *>();
+        QVERIFY(card && card->isVisible());
+        QCOMPARE(card->text().title, QStringLiteral("Block 39"));
+    }
+
+    // What ran a minute ago is no speed of now.
+    void aSpeedThatNoLongerHoldsIsADash()
+    {
+        Room room;
+        PlotsPanel plots(*room.workbench);
+        plots.resize(464, 812);
+        plots.show();
+        const auto said = [&] {
+            QStringList words;
+            for (const QLabel *label : plots.findChildren<QLabel *>())
+                words << label->text();
+            return words;
+        };
+        const double now = double(QDateTime::currentMSecsSinceEpoch()) * 1e-3;
+        room.workbench->history().addSpeed(now - 60, 31.4);
+        settle();
+        QVERIFY2(!said().contains("31.4 tok/s"), qPrintable(said().join('|')));
+        room.workbench->history().addSpeed(now, 31.4);
+        QTRY_VERIFY2(said().contains("31.4 tok/s"), qPrintable(said().join('|')));
+        QVERIFY(said().contains("50.0 tok/s")); // the scale: what the upper edge stands for
+    }
+
     void paintsStatesWhereTheBlocksAre();
     void legendCountsAddUpAndFilter();
     void eventsChangeCells();

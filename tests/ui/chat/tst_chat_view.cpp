@@ -273,6 +273,9 @@ private slots:
         cut.view.setFocus();
         QTest::keyClick(&cut.view, Qt::Key_Up);
         QVERIFY2(cut.view.accessibleDescription().contains("Reached the limit of 60 tokens."), qPrintable(cut.view.accessibleDescription()));
+        cut.say(api::update::MessageAdded{SessionId{1}, message(3, 2, Role::user, "And then?")}); // no longer the last
+        QCOMPARE(cut.view.itemRect(1).height(), whole.view.itemRect(1).height());
+        QVERIFY(cut.view.itemRect(2).top() > cut.view.itemRect(1).bottom());
     }
 
     void otherSessionsChangeNothing()
@@ -328,6 +331,28 @@ private slots:
         QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(1).branchIndex, 0);
     }
 
+    void theKeyboardStaysOnTheMessageWhoseBranchItSwitched()
+    {
+        auto messages = manyMessages(4);
+        messages[2].branchCount = 2;
+        messages[2].branchIndex = 1;
+        Stage stage(messages);
+        stage.view.setFocus();
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QTest::keyClick(&stage.view, Qt::Key_Up);
+        QTest::keyClick(&stage.view, Qt::Key_Left);
+        QCOMPARE(stage.port.asked<api::command::SwitchBranch>().size(), 1u);
+        auto other = manyMessages(3);
+        other[2].id = MessageId{33};
+        other[2].branchCount = 2;
+        stage.say(test::opened(1, other));
+        QCOMPARE(stage.view.currentIndex(), 2);
+        QTest::keyClick(&stage.view, Qt::Key_Right);
+        QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(1).message, MessageId{33});
+        stage.say(test::opened(1, manyMessages(1))); // what it stood on is gone
+        QCOMPARE(stage.view.currentIndex(), 0);
+    }
+
     void hoveringTextAsksForItsTokensAndLightsThemUp()
     {
         Stage stage({message(1, 0, Role::user, "Why is the sky blue?")});
@@ -346,6 +371,23 @@ private slots:
         const QImage lit = stage.view.viewport()->grab().toImage();
         stage.workbench.hover().clear(this);
         QVERIFY(lit != stage.view.viewport()->grab().toImage());
+    }
+
+    void aTokenOfThePromptIsBroughtOnTheScreen()
+    {
+        Stage stage(manyMessages(300));
+        api::Ribbon ribbon;
+        ribbon.session = SessionId{1};
+        ribbon.messages = {{MessageId{0}, 0, 20}, {MessageId{41}, 20, 60}, {MessageId{300}, 5000, 5040}};
+        stage.say(api::update::RibbonChanged{ribbon});
+        const int end = stage.view.verticalScrollBar()->value();
+        for (const int nowhere : {3, 700, 5010}) { // the system prompt, no message, a message on the screen
+            stage.view.showToken(nowhere);
+            QCOMPARE(stage.view.verticalScrollBar()->value(), end);
+        }
+        stage.view.showToken(30);
+        QVERIFY(stage.view.viewport()->rect().contains(stage.view.itemRect(40)));
+        QVERIFY(!stage.view.following());
     }
 
     void goesToWhereWordsStand()

@@ -2,6 +2,7 @@
 #include "tests/support/test_registry.h"
 #include "tests/ui/support/sample_cache.h"
 #include "ui/inspector/inspector_text.h"
+#include "ui/models/prompt_parts.h"
 
 #include <QTest>
 
@@ -67,6 +68,10 @@ void InspectorTextTest::namesAnEditedSystemPrompt()
     QCOMPARE(edited.remedies[1].title, std::string("Put changing text last"));
     // Not known what it was (a restart lies between): the cause is named, nothing is promised.
     QCOMPARE(inspectorText(turn, {.firstMessageToken = 40}).remedies.size(), std::size_t(1));
+    // The list of messages begins with the system prompt, which has no id.
+    api::Ribbon ribbon;
+    ribbon.messages = {{MessageId{0}, 1, 38}, {MessageId{7}, 40, 52}, {MessageId{8}, 55, 90}};
+    QCOMPARE(systemTokens(ribbon), 40);
     // Another chat's system prompt was no edit of this one, and a difference in a message is none either.
     turn.turnNumber = 1;
     QVERIFY(inspectorText(turn, {.firstMessageToken = 40, .beforeEdit = before}).paragraph.startsWith("The system prompt is another one"));

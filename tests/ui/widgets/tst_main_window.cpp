@@ -26,6 +26,7 @@
 #include <QDoubleSpinBox>
 #include <QLabel>
 #include <QListView>
+#include <QMenu>
 #include <QLineEdit>
 #include <QPlainTextEdit>
 #include <QSignalSpy>
@@ -226,6 +227,25 @@ private slots:
         stage.say(test::readyModel());
         QTest::keyClick(stage.box(), Qt::Key_Return);
         QCOMPARE(stage.port.asked<api::command::Send>().at(0).text, "a question");
+    }
+
+    void everyEntryThatTicksCanBeTicked()
+    {
+        Stage stage;
+        int ticking = 0;
+        for (QAction *action : stage.window.findChildren<QAction *>()) {
+            const QList<QObject *> places = action->associatedObjects();
+            const bool ofMenu = std::any_of(places.begin(), places.end(), [](QObject *o) { return qobject_cast<QMenu *>(o); });
+            if (!action->isCheckable() || !ofMenu || action->actionGroup())
+                continue;
+            const bool before = action->isChecked();
+            action->trigger();
+            QCOMPARE(action->isChecked(), !before);
+            action->trigger();
+            QCOMPARE(action->isChecked(), before);
+            ++ticking;
+        }
+        QVERIFY(ticking >= 2); // reduced motion, the watch of the event loop
     }
 
     void theQuotaSaysWhatGoes()
