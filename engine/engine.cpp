@@ -447,6 +447,11 @@ Engine::Peek Engine::peek(std::span<const TokenId> tokens, const std::string &sa
     return {std::uint32_t(found.memoryTokens + found.partialTokens), std::uint32_t(found.diskTokens)};
 }
 
+void Engine::takeStored()
+{
+    m_impl->tiers->takeCommitted();
+}
+
 Result<void> Engine::flush()
 {
     return m_impl->tiers->flush();

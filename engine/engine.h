@@ -92,7 +92,7 @@ struct SequenceStats {
     std::uint32_t computed = 0;                     // prompt tokens run, each counted once
     std::uint32_t recomputed = 0;                   // run again after a preemption
     std::uint32_t completionTokens = 0;
-    std::uint32_t restoredBlocks = 0, evictedBlocks = 0, storedBlocks = 0;
+    std::uint32_t restoredBlocks = 0, evictedBlocks = 0;
     std::uint32_t preemptions = 0;
     std::uint64_t submittedNs = 0, startedNs = 0, firstTokenNs = 0, lastTokenNs = 0; // the engine's clock
     double prefillSeconds = 0, decodeSeconds = 0, restoreSeconds = 0;                // time of the steps it was in
@@ -200,6 +200,8 @@ public:
     };
     Peek peek(std::span<const TokenId> tokens, const std::string &salt);
 
+    // Notes what the store has written or dropped since; step() does so too.
+    void takeStored();
     // Waits until every sealed block that was handed to the store is committed.
     Result<void> flush();
     // Frees every cached block; false, and nothing changed, while a sequence runs.

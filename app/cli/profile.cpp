@@ -6,16 +6,26 @@
 #include "engine/text/utf8.h"
 
 #include <charconv>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 namespace kvilt::cli {
 
 namespace {
 
+// Who lists sessions holds the lock for a moment only: whoever has to store waits that long.
+constexpr auto kPatience = std::chrono::milliseconds(1500);
+
 // Takes the lock, or says why nothing can be stored. A folder that is there may at least be read.
-Result<void> takeLock(Profile &profile, bool named)
+Result<void> takeLock(Profile &profile, bool named, bool mustStore)
 {
     auto lock = store::ProfileLock::tryAcquire(profile.paths.lock());
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (mustStore && lock && !*lock && std::chrono::steady_clock::now() < end) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        lock = store::ProfileLock::tryAcquire(profile.paths.lock());
+    }
     if (lock && *lock) {
         profile.lock = std::move(*lock);
         return {};
@@ -55,7 +65,7 @@ Result<std::unique_ptr<Profile>> Profile::open(const std::string &folder, const 
 {
     auto profile = std::make_unique<Profile>();
     KVILT_TRY(profile->paths, store::profilePaths(folder));
-    KVILT_TRY_VOID(takeLock(*profile, !folder.empty()));
+    KVILT_TRY_VOID(takeLock(*profile, !folder.empty(), wanted.mustStore));
     if (!profile->whyNot.empty() && wanted.mustStore)
         return fail(ErrorCode::full, "the session cannot be stored: " + profile->whyNot);
     if (!profile->whyNot.empty() && !wanted.onlyReads)

@@ -128,6 +128,8 @@ Result<SessionTurn> runSessionTurn(Engine &engine, Profile &profile, const Sessi
                                  .salt = stored.session.salt,
                                  .branch = chat::branchOf(now.messages),
                                  .contextStart = plan.contextStart,
+                                 .systemPrompt = plan.systemPrompt,
+                                 .knownChange = chat::knownChange(plan),
                                  .useCache = request.useCache,
                                  .logprobs = request.logprobs}));
     SessionTurn turn{.session = session};

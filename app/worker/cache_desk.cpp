@@ -118,19 +118,25 @@ std::vector<api::update::Remedy> CacheDesk::remedies(const OpenSession &open, co
                                                      const api::TurnReceipt &receipt) const
 {
     std::vector<api::update::Remedy> found;
-    if (receipt.miss.cachedPath.empty())
-        return found;
-    const auto tokens = receipt.miss.cachedPath.size() * static_cast<std::size_t>(m_engine->settings().blockSize);
+    const api::MissReport &miss = receipt.miss;
+    if (miss.cachedPath.empty() || (miss.heldBlocks > 0 && miss.heldBy != open.row.id))
+        return found; // nothing that this chat could have back
+    const auto tokens = miss.cachedPath.size() * static_cast<std::size_t>(m_engine->settings().blockSize);
+    const std::string effect = std::to_string(tokens) + " tokens return from memory and disk";
+    const TurnTrace *trace = m_turns.trace(TurnId{reply.id.value});
+    if (trace && trace->systemPromptBefore && *trace->systemPromptBefore != open.settings.systemPrompt) {
+        api::SessionSettings before = open.settings;
+        before.systemPrompt = *trace->systemPromptBefore;
+        found.push_back({"Undo the edit", effect, {api::command::SetSessionSettings{open.row.id, before}}});
+    }
     // The newest message of the branch that has a sibling is where the two histories part.
-    for (auto row = open.messages.rbegin(); row != open.messages.rend(); ++row) {
+    for (auto row = open.messages.rbegin(); row != open.messages.rend() && found.empty(); ++row) {
         if (row->branchCount < 2 || row->branchIndex == 0 || row->createdMs > reply.createdMs)
             continue;
-        found.push_back({row->role == api::Role::user ? "Undo the edit" : "Show the earlier reply",
-                         std::to_string(tokens) + " tokens return from memory and disk",
+        found.push_back({row->role == api::Role::user ? "Undo the edit" : "Show the earlier reply", effect,
                          {api::command::SwitchBranch{open.row.id, row->id, row->branchIndex - 1}}});
-        break;
     }
-    if (!open.settings.systemPrompt.empty() && receipt.miss.matchedTokens < tokens && receipt.contextStart.value == 0)
+    if (miss.reason == api::EventReason::systemPromptEdited)
         found.push_back({"Put changing text last", "a note at the end of your message keeps the prefix whole", {}});
     return found;
 }
@@ -157,24 +163,64 @@ void CacheDesk::inspect(const api::command::InspectTurn &command)
     inspected.receipt = toMessage(*reply).receipt;
     inspected.receipt.turn = command.turn;
     inspected.explanation = chat::describe(inspected.receipt.miss);
-    if (m_engine) {
-        const auto blockSize = static_cast<std::uint32_t>(m_engine->settings().blockSize);
-        const std::uint32_t matched = inspected.receipt.fromMemory + inspected.receipt.fromDisk;
-        if (const TurnTrace *trace = m_turns.trace(command.turn)) {
-            inspected.asked = m_engine->cache().ribbon(std::span(trace->tokens).first(trace->promptTokens), open->row.salt);
-        }
-        // What was computed in this turn is shown as written by it, wherever it lies now.
-        for (api::RibbonCell &cell : inspected.asked) {
-            if (static_cast<std::uint32_t>(cell.firstToken) >= matched / blockSize * blockSize)
-                cell.state = api::RibbonState::writing;
-        }
-        const std::size_t same = std::min<std::size_t>(matched / blockSize, inspected.asked.size());
-        inspected.cached.assign(inspected.asked.begin(), inspected.asked.begin() + static_cast<std::ptrdiff_t>(same));
-        const auto parted = cellsOf(inspected.receipt.miss.cachedPath);
-        inspected.cached.insert(inspected.cached.end(), parted.begin(), parted.end());
-        inspected.remedies = remedies(*open, *reply, inspected.receipt);
-    }
+    if (m_engine)
+        showBlocks(*open, *reply, inspected);
+    if (inspected.receipt.miss.heldBy != command.session)
+        inspected.heldByTitle = m_sessions.titleOf(inspected.receipt.miss.heldBy);
     m_out(std::move(inspected));
+}
+
+void CacheDesk::showBlocks(const OpenSession &open, const store::MessageRow &reply, api::update::TurnInspected &inspected)
+{
+    api::TurnReceipt &receipt = inspected.receipt;
+    const auto blockSize = static_cast<std::uint32_t>(m_engine->settings().blockSize);
+    const std::uint32_t matched = (receipt.fromMemory + receipt.fromDisk) / blockSize;
+    if (const std::vector<TokenId> prompt = m_turns.promptOf(open, reply, receipt); !prompt.empty()) {
+        inspected.asked = m_engine->cache().ribbon(prompt, open.row.salt);
+    } else {
+        // Settings or the model have changed since: how many there were is known, where they lie is not.
+        for (std::uint32_t at = 0; at < receipt.promptTokens; at += blockSize)
+            inspected.asked.push_back({.firstToken = static_cast<std::int32_t>(at),
+                                       .tokens = static_cast<std::uint16_t>(std::min(blockSize, receipt.promptTokens - at))});
+    }
+    // What was computed in this turn is shown as written by it, wherever it lies now.
+    for (std::size_t i = matched; i < inspected.asked.size(); ++i)
+        inspected.asked[i].state = api::RibbonState::writing;
+    const std::size_t same = std::min<std::size_t>(matched, inspected.asked.size());
+    inspected.cached.assign(inspected.asked.begin(), inspected.asked.begin() + static_cast<std::ptrdiff_t>(same));
+    // Node numbers are given anew by each engine.
+    const bool nodesKnown = m_turns.trace(inspected.receipt.turn) != nullptr;
+    if (nodesKnown) {
+        (void)chat::sortPath(m_engine->cache(), open.row.id, receipt.miss);
+        const auto parted = cellsOf(receipt.miss.cachedPath);
+        inspected.cached.insert(inspected.cached.end(), parted.begin(), parted.end());
+    } else {
+        for (std::size_t i = 0; i < receipt.miss.cachedPath.size(); ++i)
+            inspected.cached.push_back({.firstToken = static_cast<std::int32_t>((matched + i) * blockSize),
+                                        .tokens = static_cast<std::uint16_t>(blockSize)});
+        receipt.miss.cachedPath.clear();
+    }
+    inspected.remedies = remedies(open, reply, receipt);
+}
+
+void CacheDesk::branchSwitched(SessionId session, std::span<const TokenId> left)
+{
+    const OpenSession *open = m_sessions.findOpen(session);
+    if (!m_engine || !open)
+        return;
+    kv::KvCache &cache = m_engine->cache();
+    const auto nodesOf = [&](std::span<const TokenId> tokens) {
+        std::vector<NodeId> nodes;
+        for (const api::RibbonCell &cell : cache.ribbon(tokens, open->row.salt))
+            if (cell.node.value != 0)
+                nodes.push_back(cell.node);
+        return nodes;
+    };
+    const std::vector<NodeId> now = nodesOf(m_turns.branchTokens(session));
+    std::vector<NodeId> before = nodesOf(left);
+    std::erase_if(before, [&](NodeId node) { return std::ranges::find(now, node) != now.end(); });
+    cache.markDead(before, session, api::EventReason::branchSwitched);
+    cache.revive(now, session, api::EventReason::branchSwitched);
 }
 
 void CacheDesk::describe(const api::command::DescribeBlock &command)
@@ -206,12 +252,6 @@ void CacheDesk::describe(const api::command::DescribeBlock &command)
             described.holders.push_back(session);
     }
     m_out(std::move(described));
-}
-
-void CacheDesk::pin(const api::command::PinBlocks &command)
-{
-    if (m_engine)
-        m_engine->cache().pin(command.nodes, command.pinned);
 }
 
 void CacheDesk::dropKv(SessionId session)

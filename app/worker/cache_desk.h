@@ -20,9 +20,10 @@ public:
     void ribbon(SessionId session);
     void inspect(const api::command::InspectTurn &command);
     void describe(const api::command::DescribeBlock &command);
-    void pin(const api::command::PinBlocks &command);
     void dropKv(SessionId session);
     void sessionDeleted(SessionId session);
+    // Another branch is shown: the one left, whose tokens are given, goes first when room is needed, this one no more.
+    void branchSwitched(SessionId session, std::span<const TokenId> left);
     void counts();
     // After each step and command, with the engine's clock: sends what changed, not too often.
     void refresh(std::uint64_t nowNs, bool force);
@@ -34,6 +35,7 @@ private:
     std::vector<api::RibbonCell> cellsOf(std::span<const NodeId> path) const;
     std::vector<api::update::Remedy> remedies(const OpenSession &open, const store::MessageRow &reply,
                                               const api::TurnReceipt &receipt) const;
+    void showBlocks(const OpenSession &open, const store::MessageRow &reply, api::update::TurnInspected &inspected);
 
     SessionDesk &m_sessions;
     TurnDesk &m_turns;

@@ -6,6 +6,7 @@
 #include "app/worker/exports.h"
 #include "app/worker/mailbox.h"
 #include "app/worker/model_desk.h"
+#include "app/worker/pin_desk.h"
 #include "app/worker/policy_compare.h"
 #include "app/worker/session_desk.h"
 #include "app/worker/turn_desk.h"
@@ -15,6 +16,7 @@
 #include "engine/store/profile_start.h"
 #include "engine/store/session_store.h"
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -90,6 +92,7 @@ struct EngineWorker::Impl {
     void tellNotices();
     void installEngine(std::unique_ptr<Engine> next);
     void comparePolicies();
+    void showOtherBranch(SessionId session, const std::function<void()> &change, bool deleted = false);
     // What the engine runs with may come from the command line, for once: only what is named here is kept.
     void remember(std::function<void(settings::AppSettings &)> change)
     {
@@ -106,6 +109,7 @@ struct EngineWorker::Impl {
     std::uint64_t droppedTold = 0; // reader thread
     std::mutex wakeupMutex;
     std::function<void()> wakeup;  // guarded by wakeupMutex
+    std::atomic<bool> ending = false; // the window's thread: what takes long is given up
     std::mutex engineMutex;
     Engine *interruptible = nullptr; // guarded by engineMutex: what Stop interrupts from the window's thread
 
@@ -117,6 +121,7 @@ struct EngineWorker::Impl {
     std::unique_ptr<SessionDesk> sessions;
     std::unique_ptr<TurnDesk> turns;
     std::unique_ptr<CacheDesk> cache;
+    std::unique_ptr<PinDesk> pins;
     std::unique_ptr<ModelDesk> models;
     std::uint64_t engineFirstEvent = 0; // of the journal, when the engine was made
     std::string lastQuery;
@@ -178,8 +183,10 @@ void EngineWorker::Impl::run(std::stop_token stop)
     background = std::make_unique<Background>();
     const Outlet out = [this](api::Update update) { send(std::move(update)); };
     sessions = std::make_unique<SessionDesk>(*stores.sessions, out);
-    turns = std::make_unique<TurnDesk>(*sessions, *journal, out, steadyNs);
+    turns = std::make_unique<TurnDesk>(*sessions, *journal, out, steadyNs, &ending);
     cache = std::make_unique<CacheDesk>(*sessions, *turns, *journal, stores.kv.get(), out);
+    pins = std::make_unique<PinDesk>(*sessions, *turns);
+    turns->whenFinished([this](SessionId session) { pins->refresh(session); });
     models = std::make_unique<ModelDesk>(
         options.paths, *background, out, [this](std::function<void()> task) { mailbox.post(std::move(task)); });
     (void)store::settleProfile(*stores.sessions, stores.kv.get());
@@ -187,11 +194,17 @@ void EngineWorker::Impl::run(std::stop_token stop)
     tellNotices();
 
     loop(stop);
+    // What was said just before the end is kept: a message is stored, only not answered any more.
+    while (auto letter = mailbox.take())
+        if (auto *command = std::get_if<api::Command>(&*letter); command && !std::holds_alternative<command::LoadModel>(*command))
+            handle(*command);
 
     installEngine(nullptr);
     background.reset(); // its tasks may post to this thread and read the stores: it goes before them
     (void)stores.sessions->flush();
     models.reset();
+    turns->whenFinished({});
+    pins.reset();
     cache.reset();
     turns.reset();
     sessions.reset();
@@ -219,6 +232,8 @@ void EngineWorker::Impl::loop(std::stop_token stop)
             }
             tellDeviceNote();
             turns->distribute();
+        } else if (engine) {
+            engine->takeStored();
         }
         turns->tick();
         cache->refresh(steadyNs(), false);
@@ -235,14 +250,17 @@ void EngineWorker::Impl::installEngine(std::unique_ptr<Engine> next)
         interruptible = next.get();
     }
     cache->setEngine(nullptr);
+    pins->setEngine(nullptr);
     engine = std::move(next);
     engineFirstEvent = journal->nextNumber();
     turns->setEngine(engine.get());
     cache->setEngine(engine.get());
+    pins->setEngine(engine.get());
     if (engine) {
         if (const std::string note = engine->takeDeviceNote(); !note.empty())
             notice(Severity::warning, "model", note);
         cache->refresh(steadyNs(), true);
+        pins->refresh(sessions->lastOpened()); // what is still on disk is pinned as it returns
         restoreOpenSession();
     }
 }
@@ -317,6 +335,22 @@ void EngineWorker::Impl::tellSessions(const std::string &query, Result<std::vect
         listSessions(lastQuery);
 }
 
+// The blocks follow what the user sees: those of the branch that is left are nobody's, the others are wanted again.
+void EngineWorker::Impl::showOtherBranch(SessionId session, const std::function<void()> &change, bool deleted)
+{
+    const auto branch = [&] {
+        const OpenSession *open = sessions->findOpen(session);
+        return open ? chat::branchOf(open->messages) : MessageId{};
+    };
+    const MessageId before = branch();
+    const std::vector<TokenId> left = turns->branchTokens(session);
+    change();
+    cache->branchSwitched(session, left);
+    if (deleted && stores.kv && before.value != 0 && before != branch())
+        stores.kv->endBranch(session, before); // undone, its next turn makes it live again
+    pins->refresh(session);
+}
+
 void EngineWorker::Impl::handleModel(api::Command &posted)
 {
     std::visit(
@@ -362,17 +396,21 @@ void EngineWorker::Impl::handle(api::Command &posted)
     std::visit(
         Overloaded{
             [&](command::ListSessions &c) { listSessions(c.query), relist = false; },
-            [&](command::OpenSession &c) { sessions->open(c.session), relist = false; },
-            [&](command::OpenLastSession &) { sessions->openLast(options.settings.newSession); },
+            [&](command::OpenSession &c) { sessions->open(c.session), pins->refresh(c.session), relist = false; },
+            [&](command::OpenLastSession &) {
+                sessions->openLast(options.settings.newSession);
+                pins->refresh(sessions->lastOpened());
+            },
             [&](command::CreateSession &c) { sessions->create(c.settings); },
             [&](command::RenameSession &c) { sessions->rename(c.session, c.title); },
             [&](command::FileSession &c) { sessions->file(c); },
             [&](command::DeleteSession &c) {
                 turns->leave(c.session);
+                pins->forget(c.session);
                 cache->sessionDeleted(c.session);
                 sessions->remove(c.session);
             },
-            [&](command::UndoDelete &c) { sessions->undoRemove(c.session); },
+            [&](command::UndoDelete &c) { sessions->undoRemove(c.session), pins->refresh(c.session); },
             [&](command::SetSessionSettings &c) { sessions->setSettings(c.session, c.settings), relist = false; },
             [&](command::Send &c) { turns->send(c); },
             [&](command::EditMessage &c) { turns->edit(c); },
@@ -381,24 +419,24 @@ void EngineWorker::Impl::handle(api::Command &posted)
             [&](command::SwitchBranch &c) {
                 relist = false;
                 turns->leave(c.session); // the reply being written may not be on the branch shown next
-                sessions->switchBranch(c);
+                showOtherBranch(c.session, [&] { sessions->switchBranch(c); });
             },
             [&](command::DeleteMessage &c) {
                 turns->leave(c.session);
-                sessions->deleteMessage(c.session, c.message, false);
+                showOtherBranch(c.session, [&] { sessions->deleteMessage(c.session, c.message, false); }, true);
             },
             [&](command::UndoDeleteMessage &c) {
                 turns->leave(c.session);
-                sessions->deleteMessage(c.session, c.message, true);
+                showOtherBranch(c.session, [&] { sessions->deleteMessage(c.session, c.message, true); });
             },
-            [&](command::PinMessage &c) { sessions->pinMessage(c), relist = false; },
+            [&](command::PinMessage &c) { pins->pinMessage(c), relist = false; },
             [&](command::Stop &c) { turns->stop(c.session); },
             [&](command::PreviewPrompt &c) { turns->preview(c), relist = false; },
             [&](command::InspectTurn &c) { cache->inspect(c), relist = false; },
             [&](command::DescribeBlock &c) { cache->describe(c), relist = false; },
             [&](command::TokenSpans &c) { turns->spans(c.session, c.message), relist = false; },
-            [&](command::PinBlocks &c) { cache->pin(c), relist = false; },
-            [&](command::DropKv &c) { cache->dropKv(c.session); },
+            [&](command::PinBlocks &c) { pins->pinBlocks(c), relist = false; },
+            [&](command::DropKv &c) { pins->forget(c.session), cache->dropKv(c.session); },
             [&](command::RequestSnapshot &) { cache->snapshot(), relist = false; },
             [&](command::RequestRibbon &c) { cache->ribbon(c.session), relist = false; },
             [&](command::ExportSession &c) {
@@ -429,6 +467,7 @@ EngineWorker::EngineWorker(WorkerOptions options) : m_impl(std::make_unique<Impl
 EngineWorker::~EngineWorker()
 {
     setWakeup({});
+    m_impl->ending.store(true, std::memory_order_relaxed);
     {
         const std::lock_guard lock(m_impl->engineMutex);
         if (m_impl->interruptible)

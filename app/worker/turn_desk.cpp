@@ -53,14 +53,15 @@ struct TurnDesk::Running {
     std::vector<TokenId> prompt;
     std::size_t continuedIds = 0; // of the reply, standing in the prompt already
     std::vector<api::Ribbon::MessageSpan> spans; // of the messages in the prompt
+    std::optional<std::string> systemPromptBefore; // see TurnTrace
     std::uint64_t lastProgressNs = 0;
     SequencePhase lastPhase = SequencePhase::queued;
     bool problemTold = false;
 };
 
 TurnDesk::TurnDesk(SessionDesk &sessions, trace::EventJournal &journal, Outlet out,
-                   std::function<std::uint64_t()> clockNs)
-    : m_sessions(sessions), m_journal(journal), m_out(std::move(out)), m_clockNs(std::move(clockNs))
+                   std::function<std::uint64_t()> clockNs, const std::atomic<bool> *stop)
+    : m_sessions(sessions), m_journal(journal), m_out(std::move(out)), m_clockNs(std::move(clockNs)), m_stop(stop)
 {
     m_sessions.askBusy([this](SessionId session) { return running(session); });
 }
@@ -78,6 +79,7 @@ void TurnDesk::setEngine(Engine *engine)
     m_builder.reset();
     m_traces.clear(); // token ids of another vocabulary
     m_lastTurn.clear();
+    m_lastSystem.clear();
     m_tokenizer.clear();
     if (!engine)
         return;
@@ -123,10 +125,17 @@ chat::ContextBudget TurnDesk::budget(const OpenSession &open) const
     return {context, std::min(reserve, context / 2), m_engine->prefillTokensPerSecond()};
 }
 
+chat::TurnPlanOptions TurnDesk::planOptions(const OpenSession &open) const
+{
+    chat::TurnPlanOptions options{.settings = open.settings, .budget = budget(open), .stop = m_stop};
+    options.unixSeconds = open.row.createdMs / 1000; // a date in the prompt stays what it was: it would break the prefix
+    return options;
+}
+
 Result<chat::TurnPlan> TurnDesk::plan(const OpenSession &open, const std::string &draft, bool dropOldest) const
 {
-    chat::TurnPlanOptions options{open.settings, budget(open), dropOldest};
-    options.unixSeconds = open.row.createdMs / 1000; // a date in the prompt stays what it was: it would break the prefix
+    chat::TurnPlanOptions options = planOptions(open);
+    options.dropOldest = dropOldest;
     if (draft.empty())
         return chat::planTurn(*m_builder, open.messages, m_tokenizer, options);
     std::vector<store::MessageRow> branch = open.messages;
@@ -260,8 +269,8 @@ void TurnDesk::continueReply(const api::command::Continue &command)
         return;
     }
     const store::MessageRow reply = open->messages.back();
-    chat::TurnPlanOptions options{open->settings, budget(*open), false, true};
-    options.unixSeconds = open->row.createdMs / 1000;
+    chat::TurnPlanOptions options = planOptions(*open);
+    options.continueReply = true;
     auto planned = chat::planTurn(*m_builder, open->messages, m_tokenizer, options);
     if (!planned) {
         m_sessions.notice(command.session, api::update::Severity::error, planned.error().message);
@@ -288,6 +297,8 @@ bool TurnDesk::answer(OpenSession &open, bool dropOldest, api::EventReason super
 {
     using api::update::Severity;
     const SessionId session = open.row.id;
+    if (m_stop && m_stop->load(std::memory_order_relaxed))
+        return false; // the program ends
     if (open.messages.empty() || open.messages.back().role == api::Role::assistant) {
         m_sessions.notice(session, Severity::info, "There is nothing to answer here yet; write a message.");
         return false;
@@ -333,9 +344,17 @@ void TurnDesk::begin(OpenSession &open, const store::MessageRow &reply, chat::Tu
     request.salt = open.row.salt;
     request.branch = chat::branchOf(open.messages);
     request.contextStart = plan.contextStart;
-    request.supersedes = plan.drop.needed ? api::EventReason::contextDropped : supersedes;
-    if (plan.drop.needed)
-        request.knownChange = api::EventReason::contextDropped;
+    request.systemPrompt = plan.systemPrompt;
+    // A reply that is made again is the first one: what it was made from before is not in the branch any more.
+    if (const auto last = m_lastSystem.find(session); last != m_lastSystem.end() && last->second != open.settings.systemPrompt) {
+        turn->systemPromptBefore = last->second;
+        plan.systemEdited = true;
+    }
+    m_lastSystem[session] = open.settings.systemPrompt;
+    request.knownChange = chat::knownChange(plan);
+    request.supersedes = plan.oldestDropped ? api::EventReason::contextDropped
+                         : plan.systemEdited && supersedes == api::EventReason::none ? request.knownChange
+                                                                                    : supersedes;
     if (auto begun = turn->runner.begin(std::move(request)); !begun) {
         store::ReplyUpdate failed{reply.id, reply.text, reply.ids, reply.tokenizer, api::MessageState::failed, {}};
         (void)m_sessions.store().commitTurn(failed);
@@ -431,7 +450,7 @@ void TurnDesk::finish(Running &turn)
     const chat::ReplySink::Reply &reply = turn.runner.reply();
     const TurnId id{reply.id.value};
     m_journal.endTurn(turn.session, id);
-    TurnTrace trace{turn.session, std::move(turn.prompt), 0};
+    TurnTrace trace{turn.session, std::move(turn.prompt), 0, turn.systemPromptBefore};
     trace.promptTokens = static_cast<std::uint32_t>(trace.tokens.size());
     const std::size_t known = std::min(turn.continuedIds, reply.ids.size());
     trace.tokens.insert(trace.tokens.end(), reply.ids.begin() + static_cast<std::ptrdiff_t>(known), reply.ids.end());
@@ -453,6 +472,8 @@ void TurnDesk::finish(Running &turn)
             row.receipt = chat::receiptToJson(reply.receipt);
         m_out(api::update::TurnFinished{turn.session, toMessage(row)});
     }
+    if (m_whenFinished)
+        m_whenFinished(turn.session);
     if (!turn.runner.problem().empty())
         m_sessions.notice(turn.session, api::update::Severity::error, turn.runner.problem());
     if (const auto waiting = m_waiting.extract(turn.session))
@@ -491,6 +512,22 @@ const TurnTrace *TurnDesk::trace(TurnId turn) const
     return found == m_traces.end() ? nullptr : &found->second;
 }
 
+std::vector<TokenId> TurnDesk::promptOf(const OpenSession &open, const store::MessageRow &reply, const api::TurnReceipt &receipt)
+{
+    if (const TurnTrace *found = trace(TurnId{reply.id.value})) {
+        const auto prompt = std::span(found->tokens).first(found->promptTokens);
+        return {prompt.begin(), prompt.end()};
+    }
+    if (!m_builder || !m_engine->loaded().chatTemplate)
+        return {};
+    const auto end = std::find_if(open.messages.begin(), open.messages.end(), [&](const auto &m) { return m.id == reply.id; });
+    chat::TurnPlanOptions options = planOptions(open);
+    options.contextStart = receipt.contextStart;
+    auto planned = chat::planTurn(*m_builder, {open.messages.begin(), end}, m_tokenizer, options);
+    const bool same = planned && planned->prompt.ids.size() == receipt.promptTokens;
+    return same ? std::move(planned->prompt.ids) : std::vector<TokenId>{};
+}
+
 std::vector<TokenId> TurnDesk::branchTokens(SessionId session)
 {
     OpenSession *open = m_sessions.findOpen(session);
@@ -511,9 +548,8 @@ std::optional<chat::Prompt> TurnDesk::currentPrompt(SessionId session)
     if (!open || !m_engine || !m_engine->loaded().chatTemplate || open->messages.empty())
         return std::nullopt;
     // A reply at the end stands unclosed, as it was generated; the next prompt extends it.
-    chat::TurnPlanOptions options{open->settings, budget(*open)};
+    chat::TurnPlanOptions options = planOptions(*open);
     options.continueReply = open->messages.back().role == api::Role::assistant;
-    options.unixSeconds = open->row.createdMs / 1000;
     auto planned = chat::planTurn(*m_builder, open->messages, m_tokenizer, options);
     return planned ? std::optional(std::move(planned->prompt)) : std::nullopt;
 }

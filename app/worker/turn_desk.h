@@ -7,6 +7,7 @@
 #include "engine/chat/turn_runner.h"
 #include "engine/trace/event_journal.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -22,13 +23,16 @@ struct TurnTrace {
     SessionId session;
     std::vector<TokenId> tokens; // prompt, then the reply
     std::uint32_t promptTokens = 0;
+    std::optional<std::string> systemPromptBefore; // it was edited before this turn: from this
 };
 
 // Turns in flight: any number of sessions answer at the same time, each at most once. What is sent to a session while
 // a reply is being written there is stored at once, under that reply, and answered after it. Worker thread only.
 class TurnDesk {
 public:
-    TurnDesk(SessionDesk &sessions, trace::EventJournal &journal, Outlet out, std::function<std::uint64_t()> clockNs);
+    // `stop`: true when the program ends; what takes long is given up then.
+    TurnDesk(SessionDesk &sessions, trace::EventJournal &journal, Outlet out, std::function<std::uint64_t()> clockNs,
+             const std::atomic<bool> *stop = nullptr);
     ~TurnDesk();
 
     // Null: no model. Turns in flight are stopped first, while the old engine still stands.
@@ -47,6 +51,9 @@ public:
     void preview(const api::command::PreviewPrompt &command);
     void spans(SessionId session, MessageId message);
 
+    // Called when a turn has ended and its blocks are given back.
+    void whenFinished(std::function<void(SessionId)> call) { m_whenFinished = std::move(call); }
+
     // Gives outputs to their turns, sends text and progress; after every step.
     void distribute();
     // Saves what has been waiting for a second.
@@ -57,6 +64,8 @@ public:
     std::vector<std::pair<SessionId, SequenceId>> sequences() const;
 
     const TurnTrace *trace(TurnId turn) const;
+    // The prompt that a reply was made from, rebuilt from the messages if need be; empty when it was another one.
+    std::vector<TokenId> promptOf(const OpenSession &open, const store::MessageRow &reply, const api::TurnReceipt &receipt);
     // Tokens of the session's live branch: of its last turn, or built from the messages; empty without a model.
     std::vector<TokenId> branchTokens(SessionId session);
     // Message positions in those tokens.
@@ -70,6 +79,7 @@ private:
     // What is in the prompt now, without the opening of a reply; nullopt: no model or template.
     std::optional<chat::Prompt> currentPrompt(SessionId session);
     chat::ContextBudget budget(const OpenSession &open) const;
+    chat::TurnPlanOptions planOptions(const OpenSession &open) const;
     // Answers the live tip; false, and the user was told why: nothing was begun.
     bool answer(OpenSession &open, bool dropOldest, api::EventReason supersedes);
     void begin(OpenSession &open, const store::MessageRow &reply, chat::TurnPlan plan, api::EventReason supersedes);
@@ -85,6 +95,8 @@ private:
     trace::EventJournal &m_journal;
     Outlet m_out;
     std::function<std::uint64_t()> m_clockNs;
+    const std::atomic<bool> *m_stop;
+    std::function<void(SessionId)> m_whenFinished;
     Engine *m_engine = nullptr;
     std::optional<chat::PromptBuilder> m_builder;
     std::optional<chat::StoredReply> m_replies;
@@ -93,6 +105,7 @@ private:
     std::map<SessionId, bool> m_waiting;        // a message stands behind the running reply; true: the oldest may be dropped
     std::map<TurnId, TurnTrace> m_traces;       // the newest kMostTraces
     std::map<SessionId, TurnId> m_lastTurn;
+    std::map<SessionId, std::string> m_lastSystem; // system prompt of the last turn
 };
 
 } // namespace kvilt::worker

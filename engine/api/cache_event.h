@@ -25,7 +25,7 @@ enum class EventKind : std::uint8_t {
     promote,    // copied to a faster tier
     store,      // handed to disk and committed; a = bytes
     restore,    // read from disk into block; a = bytes, b = microseconds
-    deadBranch, // no live branch needs it any more: goes first
+    deadBranch, // no live branch needs it any more: goes first; a = 1: one does again
     free,       // content dropped without eviction (drop KV, model unloaded)
     regret,     // a lookup wanted a node that had been evicted; a = ms since its eviction, b = tokens to compute again
 };
@@ -63,8 +63,14 @@ enum class EventReason : std::uint8_t {
     modelUnloaded,
     forked,
     deduplicated,
+    // pins
+    pinnedMessage,   // a message that the user pinned needs it
+    pinnedBlock,     // the user pinned the block itself
+    // misses, again
+    systemPromptEdited,
+    branchSwitched,  // the user shows another branch of the chat
 };
-inline constexpr int kEventReasons = 28;
+inline constexpr int kEventReasons = 32;
 
 enum class Tier : std::uint8_t { device, host, disk };
 

@@ -40,8 +40,11 @@ struct MissReport {
     std::uint32_t askedBegin = 0, askedEnd = 0;
     std::uint64_t evictedAtNs = 0;         // last eviction of the first missing node, if that was the reason
     std::string evictedBy;                 // policy's reason and the session that needed the room
-    std::uint32_t deadBlocks = 0;          // blocks that the parting left behind
+    std::uint32_t deadBlocks = 0;          // blocks of this chat that the parting left behind and nobody needs
     std::uint32_t deadInMemory = 0, deadEvicted = 0, deadOnDisk = 0;
+    std::uint32_t heldBlocks = 0;          // what the cache held there lives on, for `heldBy`
+    SessionId heldBy;                      // another chat, or this one: another branch of it
+    std::uint32_t droppedBlocks = 0;       // the user dropped them
     std::uint32_t repeatedTokens = 0;      // computed again although the cache held the same words after another beginning
     double lostSeconds = 0;                // computing what was missed although it had been computed before
     std::vector<NodeId> cachedPath;        // the nodes the cache held after the parting, in order
@@ -63,6 +66,7 @@ struct TurnReceipt {
     std::uint32_t restoredBlocks = 0;
     std::uint32_t evictedBlocks = 0;
     FinishReason finish = FinishReason::stop;
+    std::uint64_t systemPrompt = 0;        // which one it ran with: a hash, never 0; 0: not known
     MessageId contextStart;                // the first message of its prompt after those dropped; 0: none dropped
     MissReport miss;
 };

@@ -140,7 +140,8 @@ struct PromptPreview {
 // that do it. No commands: advice only.
 struct Remedy { std::string title, effect; std::vector<Command> commands; };
 struct TurnInspected { SessionId session; TurnReceipt receipt; int turnNumber = 0; int turns = 0;
-                       std::vector<RibbonCell> asked, cached; std::string explanation; std::vector<Remedy> remedies; };
+                       std::vector<RibbonCell> asked, cached; std::string explanation; std::vector<Remedy> remedies;
+                       std::string heldByTitle; }; // of receipt.miss.heldBy, another chat; empty: another branch of this one
 // `holders`: the sessions whose running generations hold the block now.
 struct BlockDescribed { GroupIndex group; BlockId block; BlockInfo info; std::string text; std::string ownerTitle;
                         std::vector<SessionId> holders; };

@@ -29,7 +29,8 @@ std::string_view toString(EventReason reason)
         "different-template", "numerics",   "partial-block",  "window-hole",   "cache-off",      "corrupt-payload",
         "lru",           "fifo",            "lfu",            "belady",        "dead-branch-first", "finished",
         "cancelled",     "preempted",       "edited",         "regenerated",   "dropped",        "window-passed",
-        "context-dropped", "model-unloaded", "forked",        "deduplicated"};
+        "context-dropped", "model-unloaded", "forked",        "deduplicated",  "pinned-message", "pinned-block",
+        "system-prompt-edited", "branch-switched"};
     return nameOf(names, reason);
 }
 

@@ -155,11 +155,13 @@ private:
     {
         const std::uint32_t begin = (run - p.firstRun) * p.panelsPerRun;
         const std::uint32_t end = std::min(begin + p.panelsPerRun, p.packed->panels());
-        const kernels::WeightView from{p.packed->type, p.packed->rows, p.packed->cols, m_model.bytes(*p.tensor).data()};
-        kernels::packPanels(from, begin, end, m_out.m_memory.data() + p.offset);
         const std::uint64_t rowBytes = p.tensor->bytes / p.packed->rows;
         const std::uint64_t rows = std::min(end * kernels::kPanelRows, p.packed->rows) - begin * kernels::kPanelRows;
-        m_model.file().dropPages(p.tensor->offset + begin * kernels::kPanelRows * rowBytes, rows * rowBytes);
+        const std::uint64_t source = p.tensor->offset + begin * kernels::kPanelRows * rowBytes;
+        m_model.file().wantPages(source, rows * rowBytes);
+        const kernels::WeightView from{p.packed->type, p.packed->rows, p.packed->cols, m_model.bytes(*p.tensor).data()};
+        kernels::packPanels(from, begin, end, m_out.m_memory.data() + p.offset);
+        m_model.file().dropPages(source, rows * rowBytes);
     }
 
     const model::Model &m_model;

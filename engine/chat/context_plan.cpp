@@ -45,9 +45,10 @@ DropPlan planDrop(const Prompt &prompt, std::span<const PromptMessage> messages,
     plan.needed = std::uint64_t(promptTokens) + budget.replyReserve > context;
     if (!plan.needed)
         return plan;
-    // A quarter of the context at least, or the next turn would drop again, and compute again what follows.
+    // With the reply a quarter of the context must stay free, or the next turn would drop again, and compute again what
+    // follows. As the prompt did not fit, that frees a quarter at least.
     const auto enough = [&] {
-        return plan.dropTokens >= (context + 3) / 4 && promptTokens - plan.dropTokens + budget.replyReserve <= context;
+        return promptTokens - plan.dropTokens + std::uint64_t(budget.replyReserve) + (context + 3) / 4 <= context;
     };
     std::vector<Turn> turns = turnsOf(prompt, messages);
     if (!turns.empty())

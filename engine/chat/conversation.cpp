@@ -51,15 +51,31 @@ MessageId branchOf(const std::vector<store::MessageRow> &branch)
     return branch.empty() ? MessageId{} : branch.front().id;
 }
 
+namespace {
+
+api::TurnReceipt lastReceiptOf(const std::vector<store::MessageRow> &branch)
+{
+    for (auto row = branch.rbegin(); row != branch.rend(); ++row)
+        if (row->role == api::Role::assistant && !row->receipt.empty())
+            return receiptFromJson(row->receipt).value_or(api::TurnReceipt{});
+    return {};
+}
+
+} // namespace
+
 MessageId contextStartOf(const std::vector<store::MessageRow> &branch)
 {
-    for (auto row = branch.rbegin(); row != branch.rend(); ++row) {
-        if (row->role != api::Role::assistant || row->receipt.empty())
-            continue;
-        const auto receipt = receiptFromJson(row->receipt);
-        return receipt ? receipt->contextStart : MessageId{};
-    }
-    return {};
+    return lastReceiptOf(branch).contextStart;
+}
+
+// FNV-1a.
+std::uint64_t systemPromptOf(const std::vector<PromptMessage> &messages)
+{
+    std::uint64_t hash = 0xcbf29ce484222325ull;
+    if (!messages.empty() && messages.front().role == api::Role::system)
+        for (const char c : messages.front().content)
+            hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+    return hash != 0 ? hash : 1;
 }
 
 namespace {
@@ -99,24 +115,36 @@ MessageId removeDropped(std::vector<PromptMessage> &messages, const std::vector<
 
 } // namespace
 
+api::EventReason knownChange(const TurnPlan &plan)
+{
+    if (plan.systemEdited)
+        return api::EventReason::systemPromptEdited;
+    return plan.oldestDropped ? api::EventReason::contextDropped : api::EventReason::none;
+}
+
 Result<TurnPlan> planTurn(const PromptBuilder &builder, const std::vector<store::MessageRow> &branch,
                           std::string_view tokenizer, const TurnPlanOptions &options)
 {
     TurnPlan plan;
     plan.messages = promptMessages(branch, options.settings.systemPrompt, tokenizer);
-    plan.contextStart = contextStartOf(branch);
+    plan.contextStart = options.contextStart.value_or(contextStartOf(branch));
+    plan.systemPrompt = systemPromptOf(plan.messages);
+    const std::uint64_t before = lastReceiptOf(branch).systemPrompt;
+    plan.systemEdited = before != 0 && before != plan.systemPrompt;
     dropBefore(plan.messages, plan.contextStart);
     const PromptOptions promptOptions{.addGenerationPrompt = true,
                                       .continueReply = options.continueReply,
                                       .thinking = options.settings.thinking,
                                       .toolsJson = options.toolsJson,
-                                      .unixSeconds = options.unixSeconds};
+                                      .unixSeconds = options.unixSeconds,
+                                      .stop = options.stop};
     KVILT_TRY(plan.prompt, builder.build(plan.messages, promptOptions));
     plan.drop = planDrop(plan.prompt, plan.messages, options.budget);
     plan.fits = plan.prompt.ids.size() <= options.budget.contextTokens;
     if (!plan.drop.needed || !options.dropOldest || plan.drop.dropped.empty())
         return plan;
     plan.contextStart = removeDropped(plan.messages, plan.drop.dropped);
+    plan.oldestDropped = true;
     KVILT_TRY(plan.prompt, builder.build(plan.messages, promptOptions));
     plan.fits = plan.prompt.ids.size() <= options.budget.contextTokens;
     return plan;

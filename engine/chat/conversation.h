@@ -29,13 +29,18 @@ MessageId branchOf(const std::vector<store::MessageRow> &branch);
 // contextStart of the last receipt; 0: nothing was dropped.
 MessageId contextStartOf(const std::vector<store::MessageRow> &branch);
 
+// Which system prompt a prompt begins with: a hash of its text, never 0.
+std::uint64_t systemPromptOf(const std::vector<PromptMessage> &messages);
+
 struct TurnPlanOptions {
     api::SessionSettings settings;
     ContextBudget budget;
     bool dropOldest = false;    // the user agreed, or the setting says so
     bool continueReply = false; // the branch ends with a reply to go on with
     std::int64_t unixSeconds = 0;
+    std::optional<MessageId> contextStart; // not what the last receipt says: the prompt of an earlier turn
     std::string toolsJson;
+    const std::atomic<bool> *stop = nullptr; // see PromptOptions
 };
 
 // A turn before it runs. When `drop.needed` and the user did not agree, `prompt` is the whole one and does not fit.
@@ -44,8 +49,14 @@ struct TurnPlan {
     std::vector<PromptMessage> messages; // those in the prompt
     DropPlan drop;                       // what this turn drops, or would
     MessageId contextStart;
+    std::uint64_t systemPrompt = 0;      // see TurnReceipt
+    bool systemEdited = false;           // it is another one than the last turn's
+    bool oldestDropped = false;          // in this turn: `prompt` has moved forward
     bool fits = true;
 };
+// What this turn itself changed before the end of the last prompt, for the miss report; none: nothing.
+api::EventReason knownChange(const TurnPlan &plan);
+
 Result<TurnPlan> planTurn(const PromptBuilder &builder, const std::vector<store::MessageRow> &branch,
                           std::string_view tokenizer, const TurnPlanOptions &options);
 

@@ -33,12 +33,15 @@ struct Placed {
     std::uint32_t contentBegin = 0, contentEnd = 0;
 };
 
-std::optional<Placed> placeOf(std::size_t message, std::span<const ProvenanceSpan> spans)
+// One a message; nothing for one that is not shown, twice or in pieces: no single place to put its ids.
+std::vector<std::optional<Placed>> placesOf(std::size_t messages, std::span<const ProvenanceSpan> spans)
 {
-    std::optional<Placed> placed;
+    std::vector<std::optional<Placed>> places(messages);
+    std::vector<bool> scattered(messages);
     for (const ProvenanceSpan &span : spans) {
-        if (!span.isContent || span.message != std::int32_t(message) || span.begin == span.end)
+        if (!span.isContent || span.message < 0 || std::size_t(span.message) >= messages || span.begin == span.end)
             continue;
+        std::optional<Placed> &placed = places[std::size_t(span.message)];
         const std::uint32_t bytes = span.end - span.begin;
         if (!placed) {
             placed = Placed{{span.begin, span.end}, span.contentBegin, span.contentBegin + bytes};
@@ -46,10 +49,13 @@ std::optional<Placed> placeOf(std::size_t message, std::span<const ProvenanceSpa
             placed->inText.end = span.end;
             placed->contentEnd += bytes;
         } else {
-            return std::nullopt; // shown twice or in pieces: no single place to put the ids
+            scattered[std::size_t(span.message)] = true;
         }
     }
-    return placed;
+    for (std::size_t i = 0; i < messages; ++i)
+        if (scattered[i])
+            places[i].reset();
+    return places;
 }
 
 // Whether the rendered text shows just these bytes of the content.
@@ -131,7 +137,9 @@ std::optional<Anchor> anchorFor(const PromptMessage &message, std::size_t index,
 std::vector<ByteRange> guardedWithin(std::span<const ByteRange> guarded, ByteRange range)
 {
     std::vector<ByteRange> out;
-    for (const ByteRange &g : guarded) {
+    const auto first = std::ranges::upper_bound(guarded, range.begin, {}, &ByteRange::end); // ascending, disjoint
+    for (auto at = first; at != guarded.end() && at->begin < range.end; ++at) {
+        const ByteRange &g = *at;
         const std::uint32_t begin = std::max(g.begin, range.begin), end = std::min(g.end, range.end);
         if (begin < end)
             out.push_back({begin - range.begin, end - range.begin});
@@ -140,7 +148,7 @@ std::vector<ByteRange> guardedWithin(std::span<const ByteRange> guarded, ByteRan
 }
 
 Result<void> encodeGap(const text::Tokenizer &tokenizer, const text::RenderedPrompt &rendered, ByteRange range,
-                       std::span<const ByteRange> guarded, Prompt &prompt)
+                       std::span<const ByteRange> guarded, const std::atomic<bool> *stop, Prompt &prompt)
 {
     const std::string_view piece = std::string_view(rendered.text).substr(range.begin, range.end - range.begin);
     // Messages get no second BOS: most templates spell it themselves.
@@ -149,7 +157,7 @@ Result<void> encodeGap(const text::Tokenizer &tokenizer, const text::RenderedPro
     if (piece.empty() && !addBos)
         return {};
     KVILT_TRY(const text::Encoding encoding, tokenizer.encode(piece, guardedWithin(guarded, range),
-                                                              {.parseSpecial = true, .addBos = addBos,
+                                                              {.parseSpecial = true, .addBos = addBos, .stop = stop,
                                                                .continues = range.begin > 0}));
     prompt.ids.insert(prompt.ids.end(), encoding.ids.begin(), encoding.ids.end());
     for (const ByteRange &span : encoding.spans)
@@ -241,7 +249,7 @@ Result<PromptBuilder::Rendered> PromptBuilder::render(std::span<const PromptMess
                                       .padToken = {},
                                       .joinParts = true,
                                       .unixSeconds = options.unixSeconds};
-    KVILT_TRY(out.prompt, m_template->render(shown, renderOptions));
+    KVILT_TRY(out.prompt, m_template->render(shown, renderOptions, {.stop = options.stop}));
     if (!continues)
         return out;
     const auto begin = std::uint32_t(out.prompt.text.size());
@@ -261,10 +269,11 @@ Result<Prompt> PromptBuilder::build(std::span<const PromptMessage> messages, con
                                             "instruction-tuned model, or give a prompt instead of messages");
     KVILT_TRY(Rendered rendered, render(messages, options));
     std::vector<Anchor> anchors;
+    const auto places = placesOf(messages.size(), rendered.prompt.spans);
     for (std::size_t i = 0; i < messages.size(); ++i) {
         if (messages[i].role != api::Role::assistant || messages[i].ids.empty())
             continue;
-        const auto placed = placeOf(i, rendered.prompt.spans);
+        const auto &placed = places[i];
         if (!placed)
             continue;
         if (!trusted(messages[i], *m_tokenizer))
@@ -285,14 +294,14 @@ Result<Prompt> PromptBuilder::build(std::span<const PromptMessage> messages, con
     const std::vector<ByteRange> guarded = rendered.prompt.guarded();
     std::uint32_t position = 0;
     for (const Anchor &anchor : anchors) {
-        KVILT_TRY_VOID(encodeGap(*m_tokenizer, rendered.prompt, {position, anchor.range.begin}, guarded, prompt));
+        KVILT_TRY_VOID(encodeGap(*m_tokenizer, rendered.prompt, {position, anchor.range.begin}, guarded, options.stop, prompt));
         prompt.ids.insert(prompt.ids.end(), anchor.ids.begin(), anchor.ids.end());
         prompt.spans.insert(prompt.spans.end(), anchor.spans.begin(), anchor.spans.end());
         prompt.messages[anchor.message].reused = true;
         position = anchor.range.end;
     }
     const auto end = std::uint32_t(rendered.prompt.text.size());
-    KVILT_TRY_VOID(encodeGap(*m_tokenizer, rendered.prompt, {position, end}, guarded, prompt));
+    KVILT_TRY_VOID(encodeGap(*m_tokenizer, rendered.prompt, {position, end}, guarded, options.stop, prompt));
     for (std::size_t i = 0; i < messages.size(); ++i)
         prompt.messages[i].id = messages[i].id;
     mapMessages(prompt, rendered.prompt.spans, rendered.stripped);

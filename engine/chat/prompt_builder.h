@@ -6,6 +6,7 @@
 #include "engine/support/error.h"
 #include "engine/text/byte_range.h"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -36,6 +37,7 @@ struct PromptOptions {
     std::string toolsJson;
     std::vector<std::pair<std::string, std::string>> variables;
     std::int64_t unixSeconds = 0;
+    const std::atomic<bool> *stop = nullptr; // true: give up soon; a long chat takes a second
 };
 
 // Tokens of one message's content within the prompt, [firstToken, endToken).
@@ -87,8 +89,8 @@ struct ContextBudget {
     double prefillTokensPerSecond = 0;
 };
 
-// System prompt, pinned messages and the last user message stay; oldest turns go first, until the rest fits and at
-// least a quarter of the context is free, so that the next turns hit again.
+// System prompt, pinned messages and the last user message stay; oldest turns go first, until the rest fits and, with
+// the reply, leaves a quarter of the context free, so that the next turns hit again.
 DropPlan planDrop(const Prompt &prompt, std::span<const PromptMessage> messages, const ContextBudget &budget);
 
 } // namespace kvilt::chat

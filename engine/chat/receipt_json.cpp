@@ -56,6 +56,7 @@ json missToJson(const api::MissReport &m)
             {"evicted_at_ns", m.evictedAtNs}, {"evicted_by", m.evictedBy},
             {"dead_blocks", m.deadBlocks}, {"dead_in_memory", m.deadInMemory},
             {"dead_evicted", m.deadEvicted}, {"dead_on_disk", m.deadOnDisk},
+            {"held_blocks", m.heldBlocks}, {"held_by", m.heldBy.value}, {"dropped_blocks", m.droppedBlocks},
             {"repeated_tokens", m.repeatedTokens}, {"lost_seconds", m.lostSeconds}, {"cached_path", path}};
 }
 
@@ -77,6 +78,9 @@ void readMiss(const json &from, api::MissReport &m)
     read(from, "dead_in_memory", m.deadInMemory);
     read(from, "dead_evicted", m.deadEvicted);
     read(from, "dead_on_disk", m.deadOnDisk);
+    read(from, "held_blocks", m.heldBlocks);
+    read(from, "held_by", m.heldBy.value);
+    read(from, "dropped_blocks", m.droppedBlocks);
     read(from, "repeated_tokens", m.repeatedTokens);
     read(from, "lost_seconds", m.lostSeconds);
     // A range that does not fit its text would be painted out of bounds.
@@ -108,6 +112,7 @@ std::string receiptToJson(const api::TurnReceipt &r)
                            {"restored_blocks", r.restoredBlocks},
                            {"evicted_blocks", r.evictedBlocks},
                            {"finish", api::toString(r.finish)},
+                           {"system_prompt", r.systemPrompt},
                            {"context_start", r.contextStart.value},
                            {"miss", missToJson(r.miss)}};
     return document.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -133,6 +138,7 @@ Result<api::TurnReceipt> receiptFromJson(std::string_view text)
     read(document, "restored_blocks", r.restoredBlocks);
     read(document, "evicted_blocks", r.evictedBlocks);
     readName(document, "finish", r.finish, 4);
+    read(document, "system_prompt", r.systemPrompt);
     read(document, "context_start", r.contextStart.value);
     if (const auto miss = document.find("miss"); miss != document.end() && miss->is_object())
         readMiss(*miss, r.miss);

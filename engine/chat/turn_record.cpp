@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/chat/turn_record.h"
 
+#include "engine/kv/kv_cache.h"
 #include "engine/text/tokenizer.h"
 #include "engine/text/utf8.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <unordered_set>
 
 namespace kvilt::chat {
@@ -104,9 +106,21 @@ std::string_view cause(api::EventReason reason)
     case api::EventReason::partialBlock: return "it is new, or lay in a block that was not full, and only full blocks are shared";
     case api::EventReason::windowHole: return "a sliding window no longer holds what stood before them";
     case api::EventReason::cacheOff: return "the cache was off for this request";
+    case api::EventReason::systemPromptEdited: return "the system prompt was edited before this turn";
     case api::EventReason::corruptPayload: return "the stored block failed its check and was dropped";
     default: return "the cache held nothing for them";
     }
+}
+
+// "305 tokens that had been computed before were computed again, which took 0.31 s"
+std::string again(const api::MissReport &miss)
+{
+    std::string out = withCommas(miss.repeatedTokens) + " tokens that had been computed before were computed again";
+    if (miss.lostSeconds <= 0)
+        return out;
+    char took[48];
+    std::snprintf(took, sizeof took, ", which took about %.*f s", miss.lostSeconds < 10 ? 2 : 0, miss.lostSeconds);
+    return out + took;
 }
 
 } // namespace
@@ -162,11 +176,42 @@ api::TurnReceipt makeReceipt(TurnId turn, const SequenceStats &stats, api::Finis
     return receipt;
 }
 
+bool sortPath(const kv::KvCache &cache, SessionId asker, api::MissReport &report)
+{
+    api::MissReport sorted = report;
+    sorted.deadInMemory = sorted.deadEvicted = sorted.deadOnDisk = sorted.heldBlocks = sorted.droppedBlocks = 0;
+    sorted.heldBy = {};
+    for (const NodeId node : report.cachedPath) {
+        const auto info = cache.describe(node);
+        if (!info)
+            return false;
+        const bool inMemory = std::ranges::find(info->blocks, kNoBlock) == info->blocks.end();
+        SessionId other = info->owner != asker ? info->owner : SessionId{};
+        for (const SessionId sharer : info->sharers)
+            other = other.value == 0 && sharer != asker ? sharer : other;
+        if (!inMemory && !info->onDisk)
+            info->evictedFor == api::EventReason::dropped ? ++sorted.droppedBlocks : sorted.deadEvicted += other.value == 0;
+        else if (other.value != 0 || (inMemory && !info->dead))
+            ++sorted.heldBlocks, sorted.heldBy = other.value != 0 ? other : asker;
+        else
+            inMemory ? ++sorted.deadInMemory : ++sorted.deadOnDisk;
+    }
+    sorted.deadBlocks = sorted.deadInMemory + sorted.deadEvicted + sorted.deadOnDisk;
+    report = std::move(sorted);
+    return true;
+}
+
 std::string describe(const api::MissReport &miss)
 {
     std::string out = "Matched " + withCommas(miss.matchedTokens) + " of " + withCommas(miss.promptTokens) + " tokens";
     if (miss.matchedTokens >= miss.promptTokens)
         return out + ".";
+    if (miss.repeatedTokens > 0 && miss.reason == api::EventReason::systemPromptEdited)
+        return out + ". The system prompt was edited before this turn, and blocks are named by everything before them: so " +
+               again(miss) + ".";
+    if (miss.repeatedTokens > 0 && miss.reason == api::EventReason::contextDropped)
+        return out + ". The oldest turns were dropped because the context was full, and what follows them moved forward: so " +
+               again(miss) + ".";
     if (miss.repeatedTokens > 0 && miss.reason == api::EventReason::neverStored)
         return out + ". From token " + withCommas(std::uint32_t(miss.firstDifference)) +
                " on the text is another one than the cache holds, and blocks are named by everything before them: so " +

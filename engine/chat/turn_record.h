@@ -19,6 +19,10 @@ api::MissReport explainLookup(const LookupRecord &lookup, std::span<const TokenI
                               const text::Tokenizer &tokenizer, double prefillTokensPerSecond,
                               std::uint32_t blockSize);
 
+// What has become of the blocks that the turn parted from (`report.cachedPath`): still needed, by whom, dropped by the
+// user, or dead: in memory, on disk, gone. False, and nothing is changed, when the cache has forgotten one of them.
+bool sortPath(const kv::KvCache &cache, SessionId asker, api::MissReport &report);
+
 // prompt = fromMemory + fromDisk + computed.
 api::TurnReceipt makeReceipt(TurnId turn, const SequenceStats &stats, api::FinishReason finish, api::MissReport miss);
 

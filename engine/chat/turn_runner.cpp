@@ -2,6 +2,7 @@
 #include "engine/chat/turn_runner.h"
 
 #include "engine/chat/turn_record.h"
+#include "engine/kv/kv_cache.h"
 
 #include <algorithm>
 
@@ -71,8 +72,10 @@ void TurnRunner::finish(SequenceOutput &output)
     const double rate = m_engine.prefillTokensPerSecond();
     api::MissReport miss = explainLookup(output.lookup, m_request.prompt, *m_engine.loaded().tokenizer, rate,
                                          std::uint32_t(m_engine.settings().blockSize));
+    (void)sortPath(m_engine.cache(), m_request.session, miss);
     m_reply.receipt = makeReceipt(TurnId{m_request.reply.value}, m_stats, output.reason, std::move(miss));
     m_reply.receipt.contextStart = m_request.contextStart;
+    m_reply.receipt.systemPrompt = m_request.systemPrompt;
     m_reply.hasReceipt = true;
 }
 

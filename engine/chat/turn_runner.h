@@ -41,6 +41,7 @@ struct TurnRequest {
     std::string salt;
     MessageId branch;                    // see branchOf()
     MessageId contextStart;              // first message in the prompt after those dropped; 0: nothing was dropped
+    std::uint64_t systemPrompt = 0;      // see TurnReceipt
     api::EventReason supersedes = api::EventReason::edited; // what this session's former prompt held beyond the parting
     api::EventReason knownChange = api::EventReason::none;  // see Request
     bool useCache = true;

@@ -100,12 +100,26 @@ const TensorInfo *GgufFile::findTensor(std::string_view name) const
 
 void GgufFile::dropPages(std::uint64_t offset, std::uint64_t length) const
 {
+    advise(offset, length, MADV_DONTNEED);
+}
+
+void GgufFile::wantPages(std::uint64_t offset, std::uint64_t length) const
+{
+#ifdef MADV_POPULATE_READ
+    advise(offset, length, MADV_POPULATE_READ); // Linux 5.14; one that does not know it says so and changes nothing
+#else
+    advise(offset, length, MADV_WILLNEED);
+#endif
+}
+
+void GgufFile::advise(std::uint64_t offset, std::uint64_t length, int advice) const
+{
     if (!m_mapped || offset >= m_bytes.size())
         return;
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     const std::uint64_t begin = offset / page * page;
     const std::uint64_t end = offset + std::min<std::uint64_t>(length, m_bytes.size() - offset);
-    ::madvise(const_cast<std::byte *>(m_bytes.data()) + begin, end - begin, MADV_DONTNEED);
+    ::madvise(const_cast<std::byte *>(m_bytes.data()) + begin, end - begin, advice);
 }
 
 tl::unexpected<Error> GgufFile::absent(std::string_view key) const

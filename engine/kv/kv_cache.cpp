@@ -150,7 +150,16 @@ std::vector<NodeId> KvCache::path(SequenceId sequence) const
     return out;
 }
 
-std::size_t KvCache::pin(std::span<const NodeId> nodes, bool pinned) { return m_impl->pin(nodes, pinned); }
+KvCache::PinOutcome KvCache::pin(std::span<const NodeId> nodes, bool pinned, api::EventReason reason, SessionId session)
+{
+    return m_impl->pin(nodes, pinned, reason, session);
+}
+std::size_t KvCache::revive(std::span<const NodeId> nodes, SessionId session, api::EventReason reason)
+{
+    return m_impl->revive(nodes, session, reason);
+}
+std::size_t KvCache::pinLimit() const { return m_impl->pinLimit(); }
+std::size_t KvCache::pinnedNodes() const { return m_impl->m_tree.pinned(); }
 
 std::size_t KvCache::markDead(std::span<const NodeId> nodes, SessionId session, api::EventReason reason)
 {

@@ -159,6 +159,7 @@ struct NodeInfo {
     bool onDisk = false;                 // in every group, with usable numerics
     bool dead = false, pinned = false;
     SessionId owner;
+    std::vector<SessionId> sharers;      // other sessions that use it
     std::uint64_t evictedAtNs = 0;       // 0: never evicted
     api::EventReason evictedFor = api::EventReason::none;
     SessionId evictedBy;
@@ -218,10 +219,21 @@ public:
 
     // --- Nodes ---
 
-    std::size_t pin(std::span<const NodeId> nodes, bool pinned); // returns how many are known
+    // A pinned node's block is never evicted; one that is only on disk is pinned when it returns. At most half of the
+    // pool may be pinned, or running chats would find no room: nodes beyond pinLimit() are refused, in the order given.
+    struct PinOutcome {
+        std::size_t known = 0;   // of the nodes given
+        std::size_t refused = 0; // of those known
+    };
+    PinOutcome pin(std::span<const NodeId> nodes, bool pinned, api::EventReason reason = api::EventReason::pinnedBlock,
+                   SessionId session = {});
+    std::size_t pinLimit() const;    // nodes
+    std::size_t pinnedNodes() const; // now
     // These nodes belong to a branch that nobody continues: idle blocks of them go first. Nodes that another session
     // wrote are left alone. A later hit makes a node live again.
     std::size_t markDead(std::span<const NodeId> nodes, SessionId session, api::EventReason reason);
+    // A branch of the session leads to these nodes again: they are as good as any other. Returns how many were dead.
+    std::size_t revive(std::span<const NodeId> nodes, SessionId session, api::EventReason reason);
     // Frees the idle blocks that the session wrote and no other session has hit since. Returns how many.
     std::size_t dropSession(SessionId session);
     // Blocks of group 0 that each session uses or used; a shared one counts for each.

@@ -122,9 +122,13 @@ struct KvCache::Impl {
     void enqueueIdle(std::size_t group, BlockId block);
 
     // --- kv_cache_nodes.cpp ---
-    std::size_t pin(std::span<const NodeId> nodes, bool pinned);
+    PinOutcome pin(std::span<const NodeId> nodes, bool pinned, api::EventReason reason, SessionId session);
+    std::size_t pinLimit() const;
+    void tellPinned(NodeSlot node, std::size_t group, SessionId session); // the block that came to a pinned node
     std::size_t markDead(std::span<const NodeId> nodes, SessionId session, api::EventReason reason);
+    std::size_t revive(std::span<const NodeId> nodes, SessionId session, api::EventReason reason);
     void revive(NodeSlot node);
+    void tellDead(NodeSlot node, SessionId session, api::EventReason reason);
     void requeue(NodeSlot node); // idle blocks of the node, after a flag of it changed
     std::size_t dropSession(SessionId session);
     void dropBlock(std::size_t group, BlockId block, api::EventReason reason, SessionId session);

@@ -3,6 +3,7 @@
 #include "engine/kv/kv_cache_impl.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace kvilt::kv {
@@ -10,25 +11,54 @@ namespace kvilt::kv {
 using api::EventKind;
 using api::EventReason;
 
-std::size_t KvCache::Impl::pin(std::span<const NodeId> nodes, bool pinned)
+std::size_t KvCache::Impl::pinLimit() const
+{
+    std::size_t least = std::numeric_limits<std::size_t>::max();
+    for (const Group &group : m_groups)
+        least = std::min<std::size_t>(least, group.pool.capacity() / 2);
+    return least;
+}
+
+KvCache::PinOutcome KvCache::Impl::pin(std::span<const NodeId> nodes, bool pinned, EventReason reason, SessionId session)
 {
     tick();
-    std::size_t known = 0;
+    PinOutcome outcome;
     for (const NodeId id : nodes) {
         const NodeSlot slot = m_tree.find(id);
         if (slot == kNoSlot)
             continue;
-        ++known;
+        ++outcome.known;
         if (m_tree[slot].pinned == pinned)
             continue;
-        m_tree[slot].pinned = pinned;
+        if (pinned && m_tree.pinned() >= pinLimit()) {
+            ++outcome.refused;
+            continue;
+        }
+        for (std::size_t g = 0; g < m_groups.size() && !pinned; ++g)
+            if (const BlockId block = m_residency.block(slot, g); block != kNoBlock) {
+                api::CacheEvent e = event(EventKind::unpin, {{}, session, {}}, g, block);
+                e.reason = reason;
+                emit(e);
+            }
+        m_tree[slot].pinnedFor = pinned ? reason : EventReason::none;
+        m_tree.setPinned(slot, pinned); // may forget the node, if nothing but the pin kept it
+        if (m_tree.find(id) == kNoSlot)
+            continue;
         requeue(slot);
-        for (std::size_t g = 0; g < m_groups.size(); ++g)
-            if (const BlockId block = m_residency.block(slot, g); block != kNoBlock)
-                emit(event(pinned ? EventKind::pin : EventKind::unpin, {}, g, block));
-        m_tree.settle(slot);
+        for (std::size_t g = 0; g < m_groups.size() && pinned; ++g)
+            tellPinned(slot, g, session);
     }
-    return known;
+    return outcome;
+}
+
+void KvCache::Impl::tellPinned(NodeSlot node, std::size_t group, SessionId session)
+{
+    const BlockId block = m_residency.block(node, group);
+    if (block == kNoBlock || !m_tree[node].pinned)
+        return;
+    api::CacheEvent e = event(EventKind::pin, {{}, session, {}}, group, block);
+    e.reason = m_tree[node].pinnedFor;
+    emit(e);
 }
 
 std::size_t KvCache::Impl::markDead(std::span<const NodeId> nodes, SessionId session, EventReason reason)
@@ -47,14 +77,35 @@ std::size_t KvCache::Impl::markDead(std::span<const NodeId> nodes, SessionId ses
         m_tree[slot].dead = true;
         requeue(slot);
         ++marked;
-        for (std::size_t g = 0; g < m_groups.size(); ++g)
-            if (const BlockId block = m_residency.block(slot, g); block != kNoBlock) {
-                api::CacheEvent e = event(EventKind::deadBranch, {{}, session, {}}, g, block);
-                e.reason = reason;
-                emit(e);
-            }
+        tellDead(slot, session, reason);
     }
     return marked;
+}
+
+void KvCache::Impl::tellDead(NodeSlot node, SessionId session, EventReason reason)
+{
+    for (std::size_t g = 0; g < m_groups.size(); ++g)
+        if (const BlockId block = m_residency.block(node, g); block != kNoBlock) {
+            api::CacheEvent e = event(EventKind::deadBranch, {{}, session, {}}, g, block);
+            e.reason = reason;
+            e.a = m_tree[node].dead ? 0 : 1;
+            emit(e);
+        }
+}
+
+std::size_t KvCache::Impl::revive(std::span<const NodeId> nodes, SessionId session, EventReason reason)
+{
+    tick();
+    std::size_t revived = 0;
+    for (const NodeId id : nodes) {
+        const NodeSlot slot = m_tree.find(id);
+        if (slot == kNoSlot || !m_tree[slot].dead)
+            continue;
+        revive(slot);
+        ++revived;
+        tellDead(slot, session, reason);
+    }
+    return revived;
 }
 
 void KvCache::Impl::revive(NodeSlot node)
@@ -90,8 +141,10 @@ std::size_t KvCache::Impl::dropSession(SessionId session)
                 m_residency.record(g, BlockId{b}).owner = other;
             if (record->owner != session || m_groups[g].pool.references(BlockId{b}) > 0)
                 continue;
-            if (std::exchange(m_tree[record->node].pinned, false))
-                requeue(record->node); // an equal block of another session was kept out of the queue with it
+            if (m_tree[record->node].pinned) {
+                m_tree.setPinned(record->node, false);
+                requeue(record->node); // it goes back to the queue that it is dropped from
+            }
             dropBlock(g, BlockId{b}, EventReason::dropped, session);
             ++dropped;
         }
@@ -150,7 +203,6 @@ bool KvCache::Impl::reset(EventReason reason)
             const BlockUseRecord *record = m_residency.find(g, BlockId{b});
             if (!record || record->node == kNoSlot)
                 continue;
-            m_tree[record->node].pinned = false;
             api::CacheEvent e = event(EventKind::free, {}, g, BlockId{b});
             e.reason = reason;
             emit(e);
@@ -161,6 +213,9 @@ bool KvCache::Impl::reset(EventReason reason)
         pool.makeAllBlank();
     }
     m_tails.clear();
+    for (NodeSlot slot = 0; slot < m_tree.slotCount(); ++slot)
+        if (m_tree[slot].alive && m_tree[slot].pinned)
+            m_tree.setPinned(slot, false);
     m_tree.trimGhosts(0);
     changed();
     return true;
@@ -197,6 +252,7 @@ std::optional<NodeInfo> KvCache::Impl::describe(NodeId id) const
     info.dead = node.dead;
     info.pinned = node.pinned;
     info.owner = node.owner;
+    info.sharers = node.sharers;
     info.evictedAtNs = node.eviction.atNs;
     info.evictedFor = node.eviction.reason;
     info.evictedBy = node.eviction.session;
@@ -285,6 +341,8 @@ void KvCache::Impl::restored(SequenceId sequence, const RestoreOrder &order, std
     e.a = saturate(order.bytes);
     e.b = microseconds;
     emit(e);
+    if (!order.near && m_residency.block(node, group) == order.block)
+        tellPinned(node, group, s.actor.session);
 }
 
 } // namespace kvilt::kv

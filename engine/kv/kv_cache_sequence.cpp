@@ -310,8 +310,8 @@ void KvCache::Impl::enqueueIdle(std::size_t group, BlockId block)
     BlockUseRecord &record = m_residency.record(group, block);
     const PrefixNode &node = m_tree[record.node];
     record.lastUseNs = m_now;
-    if (node.pinned)
-        return;
+    if (node.pinned && m_residency.block(record.node, group) == block)
+        return; // one copy is enough: another of the same tokens goes its way
     m_groups[group].pool.enqueue(block, node.dead ? BlockPool::Queue::dead : BlockPool::Queue::cached,
                                  m_policy->rank({.admission = record.admission, .uses = record.uses}));
 }
@@ -437,6 +437,8 @@ void KvCache::Impl::sealBlock(SequenceState &s, std::size_t group, std::size_t l
     e.a = saturate(logical * m_blockSize);
     e.b = saturate(m_blockSize);
     emit(e);
+    if (m_residency.block(node, group) == block)
+        tellPinned(node, group, s.actor.session);
     BlockUseRecord &record = m_residency.record(group, block);
     if (!record.awaitsStore)
         m_sealed.push_back({std::uint16_t(group), block});

@@ -31,7 +31,7 @@ api::BlockInfo KvCache::Impl::blockInfo(std::size_t group, BlockId block) const
     info.onDisk = m_residency.onDisk(record->node, group);
     if (info.references == 0)
         info.state = node.dead ? BlockState::deadBranch : BlockState::cached;
-    if (node.pinned)
+    if (node.pinned && m_residency.block(record->node, group) == block)
         info.state = BlockState::pinned;
     return info;
 }
@@ -92,7 +92,8 @@ std::vector<api::RibbonCell> KvCache::Impl::ribbon(std::span<const TokenId> toke
 {
     const std::size_t group = displayGroup();
     std::vector<api::RibbonCell> cells;
-    NodeSlot node = m_tree.findRoot(salt);
+    const bool newRoot = m_tree.findRoot(salt) == kNoSlot && m_residency.anyStored(); // as lookup() does
+    NodeSlot node = newRoot ? m_tree.root(salt) : m_tree.findRoot(salt);
     for (std::size_t at = 0; at < tokens.size(); at += m_blockSize) {
         api::RibbonCell cell;
         cell.firstToken = std::int32_t(at);
@@ -111,6 +112,8 @@ std::vector<api::RibbonCell> KvCache::Impl::ribbon(std::span<const TokenId> toke
         }
         cells.push_back(cell);
     }
+    if (newRoot)
+        m_tree.settle(m_tree.findRoot(salt)); // nothing on disk has this salt: forget it again
     return cells;
 }
 

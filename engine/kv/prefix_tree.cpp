@@ -4,6 +4,7 @@
 #include "engine/support/check.h"
 
 #include <cstring>
+#include <utility>
 #include <xxhash.h>
 
 namespace kvilt::kv {
@@ -177,7 +178,8 @@ void PrefixTree::unhold(NodeSlot slot)
 
 void PrefixTree::setPinned(NodeSlot slot, bool pinned)
 {
-    m_nodes[slot].pinned = pinned;
+    if (std::exchange(m_nodes[slot].pinned, pinned) != pinned)
+        m_pinned += pinned ? 1 : std::size_t(-1);
     settle(slot);
 }
 

@@ -40,6 +40,7 @@ struct PrefixNode {
     std::uint32_t holders = 0;  // sequences whose last sealed node it is
     bool alive = false, dead = false, pinned = false, ghost = false;
     NodeSlot ghostPrevious = kNoSlot, ghostNext = kNoSlot;
+    api::EventReason pinnedFor = api::EventReason::none;
     SessionId owner; // who computed it first
     std::vector<SessionId> sharers; // other sessions that hit it since
     TurnId turn;
@@ -82,6 +83,7 @@ public:
     void hold(NodeSlot slot) { ++m_nodes[slot].holders; }
     void unhold(NodeSlot slot);
     void setPinned(NodeSlot slot, bool pinned);
+    std::size_t pinned() const { return m_pinned; } // nodes
     // Frees what nothing keeps alive, makes a ghost of what is worth remembering.
     void settle(NodeSlot slot);
     // Forgets the oldest ghosts until at most `most` nodes without payload are left, or no more can go.
@@ -104,7 +106,7 @@ private:
     std::uint32_t m_blockSize;
     std::uint64_t m_hashMask;
     std::uint64_t m_nextId = 1;
-    std::size_t m_alive = 0, m_bare = 0;
+    std::size_t m_alive = 0, m_bare = 0, m_pinned = 0;
     std::vector<PrefixNode> m_nodes;
     std::vector<TokenId> m_tokens; // slot × blockSize
     std::vector<NodeSlot> m_freeSlots;

@@ -56,6 +56,7 @@ Result<void> KvStore::Impl::openOnce(sql::Access access)
     if (access == sql::Access::readWrite) {
         KVILT_TRY(writer, openKvDb(options, access));
         KVILT_TRY(reader, openKvDb(options, sql::Access::readOnly));
+        identity = FileIdentity::of(options.file);
     } else {
         KVILT_TRY(reader, openKvDb(options, access));
     }

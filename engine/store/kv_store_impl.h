@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/store/file_identity.h"
 #include "engine/store/kv_db.h"
 #include "engine/store/kv_index.h"
 #include "engine/store/kv_store.h"
@@ -39,6 +40,7 @@ struct KvStore::Impl {
     bool canWrite = false;
 
     std::unique_ptr<sql::Database> writer;
+    FileIdentity identity;                      // of the file that `writer` has open
     std::mutex readMutex;
     std::unique_ptr<sql::Database> reader;
     std::unique_ptr<StoreThread> thread;        // last to come, first to go: its jobs use all of the above
@@ -60,7 +62,9 @@ struct KvStore::Impl {
     Result<std::int64_t> usedPages();
     Result<std::int64_t> pagesFor(std::uint64_t bytes);
     void finish(Result<void> result, std::vector<KvCompletion> done);
-    void startAnew(const Error &why);
+    void startAnew(const std::function<void()> &clearAway, api::EventReason reason);
+    Result<void> keepRoots(const std::unordered_map<kv::BlockName, StoredRoot> &kept, std::int64_t owner);
+    void noticeLostFile();
     void removeRow(std::int64_t id, api::EventReason reason);
     void shrinkToQuota();
     void idle();

@@ -34,6 +34,7 @@ void KvStore::Impl::postWrite()
 
 void KvStore::Impl::writeQueued()
 {
+    noticeLostFile();
     for (;;) {
         std::deque<NewPayload> batch;
         std::uint64_t bytes = 0;
@@ -184,7 +185,7 @@ void KvStore::Impl::finish(Result<void> result, std::vector<KvCompletion> done)
             ++(completion.kind == KvCompletion::Kind::stored ? counts.stored : counts.evicted);
         std::ranges::move(done, std::back_inserter(completions));
     } else if (result.error().code == ErrorCode::corrupt) {
-        startAnew(result.error());
+        startAnew([&] { setAsideAndTell(result.error()); }, api::EventReason::corruptPayload);
     } else {
         const std::lock_guard lock(mutex);
         if (!firstError)
@@ -202,28 +203,73 @@ void KvStore::Impl::finish(Result<void> result, std::vector<KvCompletion> done)
         options.wake();
 }
 
-void KvStore::Impl::startAnew(const Error &why)
+// `clearAway` takes the file from its place, once it is closed.
+void KvStore::Impl::startAnew(const std::function<void()> &clearAway, api::EventReason reason)
 {
     const std::lock_guard readLock(readMutex);
     const std::lock_guard lock(mutex);
     for (const auto &[id, row] : index.rows())
         completions.push_back({.kind = KvCompletion::Kind::removed, .key = {row.name, row.group, row.numerics},
-                               .row = id, .bytes = row.bytes, .reason = api::EventReason::corruptPayload});
+                               .row = id, .bytes = row.bytes, .reason = reason});
     writer.reset();
     reader.reset();
-    setAsideAndTell(why);
+    clearAway();
     index = KvIndex();
     touched.clear();
-    if (auto opened = openOnce(sql::Access::readWrite); !opened) {
+    const auto kept = std::exchange(roots, {});
+    const std::int64_t owner = lineage;
+    auto opened = openOnce(sql::Access::readWrite);
+    if (opened)
+        opened = keepRoots(kept, owner);
+    if (!opened) {
         writer.reset();
         canWrite = false;
         notices.push_back(opened.error().message + " KV is not stored.");
     }
 }
 
+// Who asks remembers that he has said these things and says them once.
+Result<void> KvStore::Impl::keepRoots(const std::unordered_map<kv::BlockName, StoredRoot> &kept, std::int64_t owner)
+{
+    KVILT_TRY(auto transaction, sql::Transaction::begin(*writer));
+    for (const auto &[name, root] : kept)
+        KVILT_TRY_VOID(saveRoot(*writer, name, root));
+    if (owner != 0)
+        KVILT_TRY_VOID(saveLineage(*writer, owner, false));
+    KVILT_TRY_VOID(transaction.commit());
+    roots = kept;
+    lineage = owner;
+    return {};
+}
+
+// Deleted or replaced while it was open: what is written now would be gone with the program.
+void KvStore::Impl::noticeLostFile()
+{
+    const FileIdentity now = FileIdentity::of(options.file);
+    if (!writer || !identity.exists || now == identity)
+        return;
+    const auto clearAway = [&] {
+        std::string kept;
+        if (now.exists)
+            if (const auto aside = sql::setAside(options.file, "replaced"))
+                kept = " The other file is kept as " + aside->filename().string() + ".";
+        std::error_code missing;
+        for (const char *suffix : {"-wal", "-shm"})
+            fs::remove(options.file.string() + suffix, missing);
+        fs::create_directories(options.file.parent_path(), missing);
+        notices.push_back(options.file.string() + (now.exists ? " was replaced" : " was deleted") +
+                          " while Kvilt was running; a new one was made." + kept +
+                          " Chats are complete, but what had been stored of their KV is computed again.");
+    };
+    startAnew(clearAway, api::EventReason::dropped);
+    if (options.wake)
+        options.wake();
+}
+
 // A transaction around small changes; the store thread only.
 Result<void> KvStore::Impl::change(const std::function<Result<void>()> &work)
 {
+    noticeLostFile();
     if (!writer)
         return {};
     KVILT_TRY(auto transaction, sql::Transaction::begin(*writer));

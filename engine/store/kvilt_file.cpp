@@ -250,7 +250,7 @@ Result<void> readFrames(const fs::path &file, const FrameVisitor &visit)
     std::uint32_t version = 0, flags = 0;
     if (left < kHeaderBytes || !in.read(header.data(), header.size()) ||
         !std::equal(kMagic.begin(), kMagic.end(), header.begin()))
-        return fail(ErrorCode::badInput, file.string() + " is no .kvilt file.");
+        return fail(ErrorCode::badInput, file.string() + " is neither a .kvilt file nor a conversation as JSON.");
     std::memcpy(&version, header.data() + 8, 4);
     std::memcpy(&flags, header.data() + 12, 4);
     if (version != kVersion || flags != 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/store/session_store.h"
 
+#include "engine/store/file_identity.h"
 #include "engine/store/session_db_impl.h"
 #include "engine/store/session_salvage.h"
 
@@ -32,6 +33,8 @@ struct SessionStore::Impl {
     bool mayReturn = false;                     // the file is ours, only there is no room
     std::int64_t triedReturnMs = 0;
     bool mending = false;
+    FileIdentity identity;                      // of the file that `db` has open
+    std::int64_t triedAnewMs = 0;
 
     std::mutex mutex;
     std::vector<std::string> notices;
@@ -54,6 +57,8 @@ struct SessionStore::Impl {
     bool rescue(const Error &error);
     bool moveToMemory(const Error &why);
     void tryReturn(bool now);
+    void keepFile(bool now);
+    Result<std::string> writeAnew();
     void checkWhole();
     void saveStreaming();
     void run(const std::function<void(SessionDb &)> &work);
@@ -78,7 +83,11 @@ void SessionStore::Impl::note(const Result<void> &result)
 
 // --- Opening ---
 
-void SessionStore::Impl::use(std::unique_ptr<sql::Database> database) { rows->db = std::move(database); }
+void SessionStore::Impl::use(std::unique_ptr<sql::Database> database)
+{
+    rows->db = std::move(database);
+    identity = FileIdentity::of(options.file);
+}
 
 Result<void> SessionStore::Impl::openFile()
 {
@@ -221,6 +230,58 @@ void SessionStore::Impl::tryReturn(bool now)
     tell("Chats are stored on the disk again.");
 }
 
+// Somebody deleted or replaced the file while it was open: everything is still there behind the open connection.
+void SessionStore::Impl::keepFile(bool now)
+{
+    if (mode != Mode::file || !rows->db || !identity.exists || FileIdentity::of(options.file) == identity)
+        return;
+    if (!now && triedAnewMs != 0 && std::abs(rows->nowMs() - triedAnewMs) < kReturnEveryMs)
+        return;
+    triedAnewMs = rows->nowMs();
+    if (const auto aside = writeAnew(); !aside)
+        tell(options.file.string() + " was deleted while Kvilt was running and cannot be written anew (" +
+             aside.error().message + "); export your chats before you close the program.");
+    else if (aside->empty())
+        tell(options.file.string() + " was deleted while Kvilt was running; it was written anew, with every chat.");
+    else
+        tell(options.file.string() + " was replaced while Kvilt was running; it was written anew, with every chat. The other " +
+             "file is kept as " + *aside + ".");
+}
+
+// The name that a file which lay in the way got; empty: there was none. On failure all is as it was, or in memory.
+Result<std::string> SessionStore::Impl::writeAnew()
+{
+    std::error_code problem;
+    fs::create_directories(options.file.parent_path(), problem);
+    const fs::path fresh = options.file.string() + ".new";
+    fs::remove(fresh, problem);
+    {
+        KVILT_TRY(auto copy, sql::Database::open(fresh, {.vfs = options.vfs, .ownerOnly = true}));
+        KVILT_TRY_VOID(rows->db->backupTo(*copy));
+    }
+    // The log beside the name is ours, and empty from here on: no file that comes to lie beside it is changed by it.
+    KVILT_TRY_VOID(rows->db->checkpoint(true));
+    std::string aside;
+    if (FileIdentity::of(options.file).exists) {
+        KVILT_TRY(const fs::path kept, sql::setAside(options.file, "replaced"));
+        aside = kept.filename().string();
+    }
+    use(nullptr);
+    for (const char *suffix : {"-wal", "-shm"})
+        fs::remove(options.file.string() + suffix, problem);
+    fs::rename(fresh, options.file, problem);
+    const Result<void> opened = problem ? Result<void>(fail(ErrorCode::io, problem.message())) : openFile();
+    if (opened)
+        return aside;
+    auto memory = sql::Database::open(":memory:", {});
+    const auto copy = sql::Database::open(problem ? fresh : options.file, {.vfs = options.vfs});
+    if (memory && copy && (*copy)->backupTo(**memory))
+        use(std::move(*memory));
+    mode = Mode::copyInMemory;
+    mayReturn = true;
+    return tl::unexpected(opened.error());
+}
+
 bool SessionStore::Impl::rescue(const Error &error)
 {
     switch (error.code) {
@@ -248,6 +309,7 @@ void SessionStore::Impl::checkWhole()
 void SessionStore::Impl::run(const std::function<void(SessionDb &)> &work)
 {
     tryReturn(false);
+    keepFile(false);
     work(*db);
 }
 
@@ -266,6 +328,7 @@ SessionStore::~SessionStore()
 {
     m_impl->thread.reset(); // finishes what was posted
     m_impl->tryReturn(true);
+    m_impl->keepFile(true);
 }
 
 SessionStore::Mode SessionStore::mode() const { return m_impl->mode; }

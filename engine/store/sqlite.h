@@ -151,7 +151,7 @@ Result<void> migrate(Database &db, const Schema &schema);
 // PRAGMA quick_check.
 Result<bool> looksWhole(Database &db);
 
-// Renames a database with its -wal and -shm to "<name>.damaged-<n>", the first n that is free.
-Result<std::filesystem::path> setAside(const std::filesystem::path &file);
+// Renames a database with its -wal and -shm to "<name>.<why>-<n>", the first n that is free.
+Result<std::filesystem::path> setAside(const std::filesystem::path &file, const char *why = "damaged");
 
 } // namespace kvilt::store::sql

@@ -81,22 +81,22 @@ Result<bool> looksWhole(Database &db)
     return any && query.text(0) == "ok";
 }
 
-Result<std::filesystem::path> setAside(const std::filesystem::path &file)
+Result<std::filesystem::path> setAside(const std::filesystem::path &file, const char *why)
 {
     std::error_code problem;
     for (int n = 1; n < 1000; ++n) {
-        const std::filesystem::path target = file.string() + ".damaged-" + std::to_string(n);
+        const std::filesystem::path target = file.string() + "." + why + "-" + std::to_string(n);
         if (std::filesystem::exists(target, problem))
             continue;
         std::filesystem::rename(file, target, problem);
         if (problem)
-            return fail(ErrorCode::full, file.string() + " is damaged and cannot be renamed (" + problem.message() +
+            return fail(ErrorCode::full, file.string() + " cannot be renamed (" + problem.message() +
                                              "); check the permissions of its folder.");
         for (const char *suffix : {"-wal", "-shm"})
             std::filesystem::rename(file.string() + suffix, target.string() + suffix, problem); // may be missing
         return target;
     }
-    return fail(ErrorCode::full, "Too many damaged copies of " + file.string() + " lie beside it; delete them.");
+    return fail(ErrorCode::full, "Too many copies of " + file.string() + " that were set aside lie beside it; delete them.");
 }
 
 } // namespace kvilt::store::sql

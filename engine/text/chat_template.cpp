@@ -88,7 +88,7 @@ public:
     Render(const jinja::Program &program, const RenderOptions &options, const RenderLimits &limits,
            std::uint64_t inputBytes)
         : m_budget(limits.steps, limits.memoryBytes + limits.memoryPerInputByte * inputBytes,
-                   std::min<std::uint64_t>(limits.outputBytes, std::numeric_limits<std::int32_t>::max())),
+                   std::min<std::uint64_t>(limits.outputBytes, std::numeric_limits<std::int32_t>::max()), limits.stop),
           m_run(program, m_budget, options.unixSeconds)
     {
         m_sources.push_back({});
@@ -232,7 +232,10 @@ Result<std::vector<ChatMessage>> parseMessages(std::string_view jsonArray)
     for (const auto &item : document) {
         if (!item.is_object() || !item.contains("role") || !item["role"].is_string())
             return fail(ErrorCode::badInput,
-                        "Message " + std::to_string(messages.size()) + " is not an object with a role.");
+                        "Message " + std::to_string(messages.size() + 1) + " is not an object with a role.");
+        // A reply may consist of calls alone.
+        if (!item.contains("content") && !item.contains("tool_calls"))
+            return fail(ErrorCode::badInput, "Message " + std::to_string(messages.size() + 1) + " has no content.");
         ChatMessage message;
         message.role = item["role"].get<std::string>();
         if (item.contains("content"))

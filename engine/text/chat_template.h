@@ -4,6 +4,7 @@
 #include "engine/support/error.h"
 #include "engine/text/byte_range.h"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -67,6 +68,7 @@ struct RenderLimits {
     std::uint64_t outputBytes = 32u << 20;
     std::uint64_t memoryBytes = 20u << 20; // keeps the whole program below 64 MiB besides its files
     std::uint64_t memoryPerInputByte = 6;
+    const std::atomic<bool> *stop = nullptr; // true: give up soon
 };
 
 namespace jinja {

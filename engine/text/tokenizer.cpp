@@ -140,6 +140,8 @@ Result<void> Tokenizer::encodeInto(std::string_view text, std::span<const ByteRa
     MergeScratch scratch;
     std::uint32_t done = 0;
     const auto stretchTo = [&](std::uint32_t end) -> Result<void> {
+        if (options.stop && options.stop->load(std::memory_order_relaxed))
+            return fail(ErrorCode::cancelled, "The text was not tokenised: it was stopped.");
         if (end == done)
             return {};
         // Stretches are what special tokens leave, so one stands before it or nothing does.

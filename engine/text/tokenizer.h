@@ -9,6 +9,7 @@
 #include "engine/text/vocabulary.h"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,6 +40,7 @@ struct EncodeOptions {
     bool parseSpecial = false; // control tokens spelled in the text become that token (outside guarded ranges)
     bool addBos = true;        // BOS as the vocabulary says (`addsBos()`); false: never
     bool addEos = false;       // true: EOS as the vocabulary says (`addsEos()`)
+    const std::atomic<bool> *stop = nullptr; // true: give up soon, with ErrorCode::cancelled
     bool continues = false;    // an ordinary token stands before the text: its beginning gets no space prefix
 };
 

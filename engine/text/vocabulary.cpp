@@ -76,6 +76,11 @@ bool appendByteLevelDecoded(std::string &out, std::string_view spelled)
 {
     bool inAlphabet = true;
     for (std::size_t at = 0; at < spelled.size();) {
+        const auto first = static_cast<std::uint8_t>(spelled[at]);
+        if (first > 0x20 && first < 0x7F) { // itself: most of a vocabulary
+            out += spelled[at++];
+            continue;
+        }
         const utf8::Decoded c = utf8::decode(spelled, at);
         const std::uint16_t byte = c.valid && c.codePoint < kByteAlphabet.size() ? kByteAlphabet[c.codePoint] : 0;
         if (byte != 0)

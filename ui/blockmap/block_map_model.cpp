@@ -252,7 +252,7 @@ void BlockMapModel::change(Group &group, std::uint32_t block, const CacheEvent &
         break;
     case EventKind::pin: cell.pinned = true; break;
     case EventKind::unpin: cell.pinned = false; break;
-    case EventKind::deadBranch: cell.dead = true; break;
+    case EventKind::deadBranch: cell.dead = event.a == 0; break;
     case EventKind::store: cell.onDisk = true; break;
     case EventKind::demote:
     case EventKind::promote:

@@ -137,17 +137,25 @@ void addDifference(InspectorText &out, const api::MissReport &miss)
     out.asked = excerpt(miss.askedText, miss.askedBegin, miss.askedEnd);
 }
 
-void addFates(InspectorText &out, const api::MissReport &miss, const InspectorContext &context)
+void addFates(InspectorText &out, const api::update::TurnInspected &turn, const InspectorContext &context)
 {
-    if (miss.reason == EventReason::evicted && miss.deadBlocks == 0) {
+    const api::MissReport &miss = turn.receipt.miss;
+    const std::uint32_t all = miss.deadBlocks + miss.heldBlocks + miss.droppedBlocks;
+    if (miss.reason == EventReason::evicted && all == 0) {
         out.fatesTitle = text("What happened to the blocks");
         out.fates.push_back({text("Evicted"), miss.evictedAtNs ? clockTime(miss.evictedAtNs).left(8) : QString(),
                              QString::fromStdString(miss.evictedBy)});
         return;
     }
-    if (miss.deadBlocks == 0)
+    if (all == 0)
         return;
-    out.fatesTitle = text("What happened to the %1").arg(blocksWord(miss.deadBlocks));
+    out.fatesTitle = text("What happened to the %1").arg(blocksWord(all));
+    if (miss.heldBlocks)
+        out.fates.push_back({text("In use"), blocksWord(miss.heldBlocks),
+                             turn.heldByTitle.empty() ? text("held by another branch of this chat")
+                                                      : text("held by “%1”").arg(QString::fromStdString(turn.heldByTitle))});
+    if (miss.droppedBlocks)
+        out.fates.push_back({text("Freed"), blocksWord(miss.droppedBlocks), text("dropped by you")});
     if (miss.deadInMemory)
         out.fates.push_back({text("Still in memory"), blocksWord(miss.deadInMemory) + text(", dead branch"),
                              text("go first when room is needed")});
@@ -234,7 +242,7 @@ InspectorText inspectorText(const api::update::TurnInspected &turn, const Inspec
     addNumbers(out, turn.receipt);
     addStrips(out, turn, context.blockSize);
     addDifference(out, turn.receipt.miss);
-    addFates(out, turn.receipt.miss, context);
+    addFates(out, turn, context);
     addRemedies(out, turn, context);
     return out;
 }

@@ -94,6 +94,10 @@ QString reasonWord(EventReason reason)
     case EventReason::modelUnloaded: return QStringLiteral("model unloaded");
     case EventReason::forked: return QStringLiteral("forked");
     case EventReason::deduplicated: return QStringLiteral("same tokens cached already");
+    case EventReason::pinnedMessage: return QStringLiteral("message pinned");
+    case EventReason::pinnedBlock: return QStringLiteral("block pinned");
+    case EventReason::systemPromptEdited: return QStringLiteral("the system prompt was edited");
+    case EventReason::branchSwitched: return QStringLiteral("another branch shown");
     }
     return {};
 }

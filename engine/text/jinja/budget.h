@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,14 +17,16 @@ struct TemplateError {
 // What one render may still spend. Outlives every value of the render.
 class Budget {
 public:
-    Budget(std::uint64_t steps, std::uint64_t memory, std::uint64_t output)
-        : m_steps(steps), m_memory(memory), m_output(output)
+    Budget(std::uint64_t steps, std::uint64_t memory, std::uint64_t output, const std::atomic<bool> *stop = nullptr)
+        : m_steps(steps), m_memory(memory), m_output(output), m_stop(stop)
     {
     }
     void step(std::uint64_t count = 1)
     {
         if (count > m_steps)
             throw TemplateError{"the template takes more steps than it may; it may loop without end"};
+        if (m_stop && m_stop->load(std::memory_order_relaxed))
+            throw TemplateError{"the template was stopped"};
         m_steps -= count;
     }
     // Work on that many bytes of text.
@@ -51,6 +54,7 @@ private:
     std::uint64_t m_memory;
     std::uint64_t m_output;
     std::uint64_t m_held = 0;
+    const std::atomic<bool> *m_stop;
 };
 
 } // namespace kvilt::text::jinja

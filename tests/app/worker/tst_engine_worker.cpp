@@ -38,11 +38,12 @@ struct Desk {
         worker.reset();
     }
 
-    update::ModelState load(const std::string &path)
+    update::ModelState load(const std::string &path, std::uint64_t blocks = 256, int context = 0)
     {
         api::EngineSettings settings;
         settings.threads = 2;
-        settings.kvBlocks = 256;
+        settings.kvBlocks = blocks;
+        settings.contextLength = context;
         window->post(command::LoadModel{path, settings});
         return window
             ->await<update::ModelState>([](const auto &s) {
@@ -73,9 +74,40 @@ struct Desk {
             .message;
     }
 
+    api::update::TurnInspected inspect(SessionId session, MessageId reply)
+    {
+        window->post(command::InspectTurn{session, TurnId{reply.value}});
+        return window->await<update::TurnInspected>().value_or(update::TurnInspected{});
+    }
+
+    api::Ribbon ribbon(SessionId session, std::function<bool(const api::Ribbon &)> wanted = {})
+    {
+        window->post(command::RequestRibbon{session});
+        return window
+            ->await<update::RibbonChanged>([&](const auto &r) {
+                return r.ribbon.session == session && (!wanted || wanted(r.ribbon));
+            })
+            .value_or(update::RibbonChanged{})
+            .ribbon;
+    }
+
+    std::vector<api::CacheEvent> events()
+    {
+        std::vector<api::CacheEvent> all;
+        std::uint64_t lost = 0;
+        worker->takeEvents(all, 1u << 16, lost);
+        return all;
+    }
+
     std::unique_ptr<EngineWorker> worker;
     std::unique_ptr<test::PortDriver> window;
 };
+
+std::ptrdiff_t pinnedCells(const api::Ribbon &ribbon)
+{
+    return std::count_if(ribbon.cells.begin(), ribbon.cells.end(),
+                         [](const auto &cell) { return cell.state == api::RibbonState::pinned; });
+}
 
 const std::string kLong = "Tell me, as plainly as you can and with all the words that you need, what a block is, "
                           "who holds it, and why it had to go.";
@@ -266,6 +298,210 @@ private slots:
         QCOMPARE(reply.receipt.fromDisk, 0u);
     }
 
+    void aPinnedMessageKeepsItsBlocksThroughEvictionAndARestart()
+    {
+        const auto profile = newProfile();
+        std::ptrdiff_t whole = 0; // blocks up to the end of the message
+        SessionId session;
+        MessageId question;
+        {
+            Desk desk(profile);
+            desk.load(m_model, 64);
+            session = desk.create(8).id;
+            question = desk.say(session, kLong).parent;
+            for (const auto &span : desk.ribbon(session).messages)
+                whole = span.message == question ? span.endToken / 16 : whole;
+            QVERIFY(whole >= 4);
+            desk.window->post(command::PinMessage{session, question, true});
+            QVERIFY(desk.window->await<update::MessageAdded>([](const auto &m) { return m.message.pinned; }));
+            for (int i = 0; i < 3; ++i)
+                desk.say(desk.create(8).id, std::string(500, char('a' + i)));
+            QVERIFY(pinnedCells(desk.ribbon(session)) >= whole);
+            const auto events = desk.events();
+            QVERIFY(std::any_of(events.begin(), events.end(), [](const auto &e) { return e.kind == api::EventKind::evict; }));
+            const auto pins = std::count_if(events.begin(), events.end(), [&](const auto &e) {
+                return e.kind == api::EventKind::pin && e.reason == api::EventReason::pinnedMessage &&
+                       e.session == std::uint32_t(session.value);
+            });
+            QVERIFY(pins >= whole);
+            const auto next = desk.say(session, "And?");
+            QVERIFY(next.receipt.fromMemory >= std::uint32_t(whole * 16));
+            desk.window->post(command::OpenSession{session});
+            QVERIFY(desk.window->await<update::SessionOpened>().has_value());
+        }
+        Desk desk(profile);
+        desk.window->post(command::OpenLastSession{});
+        QVERIFY(desk.window->await<update::SessionOpened>()->conversation.messages.front().pinned);
+        desk.load(m_model, 64);
+        desk.ribbon(session, [&](const auto &r) { return pinnedCells(r) >= whole; }); // as it comes back from the disk
+        desk.window->post(command::PinMessage{session, question, false});
+        desk.ribbon(session, [](const auto &r) { return pinnedCells(r) == 0; });
+        const auto events = desk.events();
+        QVERIFY(std::any_of(events.begin(), events.end(), [](const auto &e) {
+            return e.kind == api::EventKind::unpin && e.reason == api::EventReason::pinnedMessage;
+        }));
+    }
+
+    void pinsBeyondHalfThePoolAreRefusedWithASentence()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model, 32);
+        const SessionId session = desk.create(8).id;
+        const auto reply = desk.say(session, std::string(350, 'x'));
+        desk.window->post(command::PinMessage{session, reply.parent, true});
+        const auto notice = desk.window->await<update::Notice>();
+        QVERIFY2(QString::fromStdString(notice->text).contains("half of the KV pool"), notice->text.c_str());
+        QCOMPARE(pinnedCells(desk.ribbon(session)), std::ptrdiff_t(16));
+        QVERIFY(desk.say(desk.create(8).id, kLong).state == api::MessageState::complete); // others find room
+    }
+
+    void blocksOfAnotherChatAreHeldByItAndNotDead()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const SessionId first = desk.create(8).id;
+        desk.say(first, kLong);
+        const SessionId second = desk.create(8).id;
+        const auto reply = desk.say(second, "Write a poem about the sun, which is nobody's and shines on all.");
+        auto seen = desk.inspect(second, reply.id);
+        QVERIFY(seen.receipt.miss.heldBlocks > 0);
+        QCOMPARE(seen.receipt.miss.heldBy, first);
+        QCOMPARE(seen.receipt.miss.deadBlocks, 0u);
+        QCOMPARE(seen.heldByTitle, api::titleFrom(kLong));
+        QVERIFY(seen.remedies.empty());
+        desk.window->post(command::OpenSession{first});
+        desk.window->post(command::DropKv{first});
+        const auto gone = desk.window->await<update::RibbonChanged>([&](const auto &r) {
+            return r.ribbon.session == first && std::all_of(r.ribbon.cells.begin() + 1, r.ribbon.cells.end(), [](const auto &c) {
+                       return c.state == api::RibbonState::evicted || c.state == api::RibbonState::unused;
+                   });
+        });
+        QVERIFY(gone.has_value());
+        seen = desk.inspect(second, reply.id);
+        QVERIFY(seen.receipt.miss.droppedBlocks > 0);
+        QCOMPARE(seen.receipt.miss.heldBlocks + seen.receipt.miss.deadBlocks, 0u);
+    }
+
+    void aTurnIsExplainedBlockByBlockAfterARestartToo()
+    {
+        const auto profile = newProfile();
+        SessionId session;
+        api::Message reply;
+        {
+            Desk desk(profile);
+            desk.load(m_model);
+            session = desk.create(8).id;
+            desk.say(session, kLong);
+            reply = desk.say(session, "Go on.");
+        }
+        Desk desk(profile);
+        desk.load(m_model);
+        const auto seen = desk.inspect(session, reply.id);
+        QCOMPARE(seen.asked.size(), std::size_t((reply.receipt.promptTokens + 15) / 16));
+        QCOMPARE(seen.asked.front().state, api::RibbonState::disk);
+        QVERIFY(seen.asked.front().node.value != 0);
+        QCOMPARE(seen.cached.size(), std::size_t(reply.receipt.fromMemory / 16));
+    }
+
+    void anEditedSystemPromptIsNamedAndCanBeUndone_data()
+    {
+        QTest::addColumn<bool>("restarted");
+        QTest::newRow("at once") << false;
+        QTest::newRow("after a restart") << true;
+    }
+    void anEditedSystemPromptIsNamedAndCanBeUndone()
+    {
+        QFETCH(bool, restarted);
+        const auto profile = newProfile();
+        std::optional<Desk> desk(std::in_place, profile);
+        desk->load(m_model);
+        api::SessionSettings settings;
+        settings.sampling.maxTokens = 8;
+        settings.systemPrompt = "You are a helpful assistant.";
+        desk->window->post(command::CreateSession{settings});
+        const SessionId chat = desk->window->await<update::SessionOpened>()->conversation.id;
+        desk->say(chat, kLong);
+        if (restarted) {
+            desk.emplace(profile);
+            desk->load(m_model);
+        }
+        settings.systemPrompt = "You are a pirate, and rude.";
+        desk->window->post(command::SetSessionSettings{chat, settings});
+        const auto reply = desk->say(chat, "Go on.");
+        QCOMPARE(int(reply.receipt.miss.reason), int(api::EventReason::systemPromptEdited));
+        const auto seen = desk->inspect(chat, reply.id);
+        QVERIFY2(QString::fromStdString(seen.explanation).contains("system prompt was edited"), seen.explanation.c_str());
+        if (!restarted) {
+            QVERIFY(seen.receipt.miss.repeatedTokens >= kLong.size() / 2);
+            QVERIFY(seen.receipt.miss.lostSeconds > 0);
+            QVERIFY(seen.receipt.miss.deadBlocks > 0);
+            const auto &undo = std::get<command::SetSessionSettings>(seen.remedies.at(0).commands.at(0));
+            QCOMPARE(undo.settings.systemPrompt, std::string("You are a helpful assistant."));
+        }
+        const auto next = desk->say(chat, "And on."); // said once
+        QVERIFY(next.receipt.miss.reason != api::EventReason::systemPromptEdited);
+    }
+
+    void droppingTheOldestLetsTheNextTurnsHitAgain()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model, 128, 512);
+        api::SessionSettings settings;
+        settings.sampling.maxTokens = 40;
+        settings.sampling.ignoreEos = true;
+        settings.contextFull = api::ContextFull::dropOldest;
+        desk.window->post(command::CreateSession{settings});
+        const SessionId chat = desk.window->await<update::SessionOpened>()->conversation.id;
+        api::Message last, dropped;
+        for (int turn = 0; turn < 12 && dropped.id.value == 0; ++turn) {
+            const auto reply = desk.say(chat, "Say something about number " + std::to_string(turn));
+            if (reply.receipt.contextStart.value != 0)
+                dropped = reply;
+            else
+                last = reply;
+        }
+        QVERIFY(dropped.id.value != 0);
+        QCOMPARE(int(dropped.receipt.miss.reason), int(api::EventReason::contextDropped));
+        QVERIFY(last.receipt.promptTokens + last.receipt.completionTokens >= dropped.receipt.promptTokens + 512 / 4 - 60);
+        const auto seen = desk.inspect(chat, dropped.id);
+        QVERIFY2(QString::fromStdString(seen.explanation).contains("oldest turns were dropped"), seen.explanation.c_str());
+        const auto next = desk.say(chat, "Next");
+        QCOMPARE(next.receipt.contextStart, dropped.receipt.contextStart);
+        QVERIFY(next.receipt.fromMemory + 16 >= dropped.receipt.promptTokens + dropped.receipt.completionTokens);
+    }
+
+    void anotherBranchShownIsAliveAndTheOneLeftGoesFirst()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model);
+        const SessionId chat = desk.create(40).id;
+        const auto first = desk.say(chat, kLong);
+        desk.window->post(command::EditMessage{chat, first.parent, kLong + " But briefly, and in other words than these."});
+        const auto second = desk.finished(chat);
+        const auto left = desk.ribbon(chat);
+        desk.window->post(command::SwitchBranch{chat, second.parent, 0});
+        QVERIFY(desk.window->await<update::SessionOpened>().has_value());
+        const auto shown = desk.ribbon(chat);
+        desk.window->post(command::RequestSnapshot{});
+        const auto pool = desk.window->await<update::Snapshot>()->pool;
+        const auto deadOf = [&](const api::Ribbon &ribbon) {
+            int dead = 0;
+            for (const auto &cell : ribbon.cells)
+                if (cell.block != kNoBlock)
+                    dead += pool.groups[0].blocks[cell.block.value].state == api::BlockState::deadBranch;
+            return dead;
+        };
+        QCOMPARE(deadOf(shown), 0);
+        QVERIFY(deadOf(left) >= 2);
+        const auto events = desk.events();
+        const auto switched = [&](std::uint32_t a) {
+            return std::count_if(events.begin(), events.end(), [a](const auto &e) {
+                return e.kind == api::EventKind::deadBranch && e.reason == api::EventReason::branchSwitched && e.a == a;
+            });
+        };
+        QVERIFY(switched(0) >= 2 && switched(1) >= 2);
+    }
+
     void anEditedMessageIsAnsweredOnABranchOfItsOwn()
     {
         Desk desk(newProfile());
@@ -420,6 +656,23 @@ private slots:
         desk.window->post(command::EditMessage{chat.id, MessageId{4711}, "Words of mine"});
         QCOMPARE(desk.window->await<update::TextReturned>()->text, std::string("Words of mine"));
         QVERIFY(desk.window->await<update::Notice>()->text.find("not stored") != std::string::npos);
+    }
+
+    void whatIsSentJustBeforeTheEndIsKept()
+    {
+        const auto profile = newProfile();
+        SessionId session;
+        {
+            Desk desk(profile);
+            desk.load(m_model);
+            session = desk.create(8).id;
+            desk.window->post(command::Send{session, "The last word"});
+        }
+        Desk desk(profile);
+        desk.window->post(command::OpenSession{session});
+        const auto opened = desk.window->await<update::SessionOpened>();
+        QVERIFY(!opened->conversation.messages.empty());
+        QCOMPARE(opened->conversation.messages.front().text, std::string("The last word"));
     }
 
     void keepsTheMessageWhenThereIsNoModel()

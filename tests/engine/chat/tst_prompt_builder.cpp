@@ -216,8 +216,45 @@ private slots:
         QCOMPARE(plan.dropped.front(), std::size_t(1));
         QVERIFY(plan.recomputeTokens > 0 && plan.recomputeTokens <= all - plan.dropTokens);
         QVERIFY(plan.recomputeSeconds > 0);
+        // Far beyond the context: what is left leaves room for more turns, too.
+        const DropPlan far = planDrop(*prompt, messages, {.contextTokens = all / 3, .replyReserve = 50});
+        QVERIFY(far.possible);
+        QVERIFY(all - far.dropTokens + 50 + all / 12 <= all / 3);
         const DropPlan hopeless = planDrop(*prompt, messages, {.contextTokens = 20, .replyReserve = 5});
         QVERIFY(hopeless.needed && !hopeless.possible);
+    }
+
+    void aPromptThatIsNotWantedAnyMoreIsGivenUp()
+    {
+        EngineFixture fixture;
+        const PromptBuilder builder(fixture.loaded.tokenizer, fixture.loaded.chatTemplate);
+        const std::vector<PromptMessage> messages{user("Hello")};
+        std::atomic<bool> stop = false;
+        QVERIFY(builder.build(messages, {.stop = &stop}));
+        stop = true;
+        QVERIFY(!builder.build(messages, {.stop = &stop}));
+        const auto encoded = fixture.loaded.tokenizer->encode("Hello", {.stop = &stop});
+        QVERIFY(!encoded && encoded.error().code == ErrorCode::cancelled);
+    }
+
+    // Each of ten thousand replies with ids of its own is found in one pass: the ids are those of the plain text.
+    void aLongChatWithKnownRepliesIsThePlainText()
+    {
+        EngineFixture fixture;
+        const PromptBuilder builder(fixture.loaded.tokenizer, fixture.loaded.chatTemplate);
+        std::vector<PromptMessage> messages, plain;
+        for (int i = 0; i < 10000; ++i) {
+            const std::string text = "number " + std::to_string(i);
+            const auto ids = fixture.loaded.tokenizer->encode(text, {.addBos = false})->ids;
+            messages.push_back(i % 2 ? reply(text, ids) : user(text));
+            plain.push_back(i % 2 ? reply(text, {}) : user(text));
+        }
+        const auto prompt = builder.build(messages, {});
+        const auto expected = builder.build(plain, {});
+        QVERIFY(prompt && expected);
+        QVERIFY(prompt->ids == expected->ids);
+        QVERIFY(prompt->messages[9999].reused && !expected->messages[9999].reused);
+        QCOMPARE(prompt->messages[9998].firstToken, expected->messages[9998].firstToken);
     }
 
     void whatWasDroppedStaysDropped()

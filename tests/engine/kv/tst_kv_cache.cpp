@@ -400,16 +400,67 @@ private slots:
         CacheBench b(3);
         b.runAndEnd(1, iota(4));
         const std::vector node{*b.cache->nodeOf(GroupIndex{0}, BlockId{0})};
-        QCOMPARE(b.cache->pin(node, true), std::size_t(1));
+        QCOMPARE(b.cache->pin(node, true).known, std::size_t(1));
         QCOMPARE(b.cache->available(GroupIndex{0}), 2u);
         QCOMPARE(b.run(2, iota(12, 100)), -1);
         QCOMPARE(b.runAndEnd(3, iota(8, 100)), 0);
         QCOMPARE(b.runAndEnd(4, iota(5)), 4);
         COMPARE_ENUM(b.cache->snapshot().groups[0].blocks[0].state, api::BlockState::pinned);
-        QCOMPARE(b.cache->pin(node, false), std::size_t(1));
+        QCOMPARE(b.cache->pin(node, false).known, std::size_t(1));
         QCOMPARE(b.order().back(), 0u);
-        QCOMPARE(b.cache->pin(std::vector{NodeId{12345}}, true), std::size_t(0));
+        QCOMPARE(b.cache->pin(std::vector{NodeId{12345}}, true).known, std::size_t(0));
         QCOMPARE(b.log.of(EventKind::pin).size() + b.log.of(EventKind::unpin).size(), std::size_t(2));
+    }
+
+    void atMostHalfOfThePoolIsPinned()
+    {
+        CacheBench b(8);
+        b.run(1, iota(28));
+        const auto path = b.cache->path(SequenceId{1});
+        b.end(1);
+        const auto outcome = b.cache->pin(path, true, EventReason::pinnedMessage, SessionId{1});
+        QCOMPARE(outcome.known, std::size_t(7));
+        QCOMPARE(outcome.refused, std::size_t(3));
+        QCOMPARE(b.cache->pinnedNodes(), b.cache->pinLimit());
+        COMPARE_ENUM(b.log.of(EventKind::pin)[0].reason, EventReason::pinnedMessage);
+        QCOMPARE(b.log.of(EventKind::pin)[0].session, 1u);
+        QCOMPARE(b.runAndEnd(2, iota(16, 100)), 0); // the other half is there for others
+        QCOMPARE(b.find(iota(28)).memoryTokens, std::size_t(16));
+        b.cache->pin(path, false);
+        QCOMPARE(b.cache->pinnedNodes(), std::size_t(0));
+        QCOMPARE(b.cache->available(GroupIndex{0}), 8u);
+    }
+
+    void aSecondCopyOfAPinnedBlockIsNotKept()
+    {
+        CacheBench b(4);
+        b.runAndEnd(1, iota(4));
+        b.cache->pin(std::vector{*b.cache->nodeOf(GroupIndex{0}, BlockId{0})}, true);
+        Request again = b.request(2, iota(4) + iota(1, 50));
+        const auto tokens = iota(4) + iota(1, 50);
+        again.tokens = tokens;
+        again.reuse = false;
+        QVERIFY(b.cache->allocate(again, b.cache->lookup(again), 5));
+        b.cache->append(SequenceId{2}, tokens);
+        b.end(2);
+        QCOMPARE(b.cache->available(GroupIndex{0}), 3u);
+    }
+
+    void aBranchShownAgainIsAliveAgain()
+    {
+        CacheBench b(4);
+        b.run(1, iota(8));
+        const auto path = b.cache->path(SequenceId{1});
+        b.end(1);
+        b.runAndEnd(2, iota(4, 100));
+        QCOMPARE(b.cache->markDead(path, SessionId{1}, EventReason::branchSwitched), std::size_t(2));
+        QCOMPARE(b.cache->revive(path, SessionId{1}, EventReason::branchSwitched), std::size_t(2));
+        QCOMPARE(b.cache->revive(path, SessionId{1}, EventReason::branchSwitched), std::size_t(0));
+        const auto told = b.log.of(EventKind::deadBranch);
+        QCOMPARE(told.size(), std::size_t(4));
+        QCOMPARE(told[0].a, 0u);
+        QCOMPARE(told[3].a, 1u);
+        COMPARE_ENUM(b.cache->snapshot().groups[0].blocks[0].state, api::BlockState::cached);
     }
 
     void droppingASessionFreesWhatItWroteAndNobodyHolds()

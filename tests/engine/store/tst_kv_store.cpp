@@ -311,6 +311,35 @@ private slots:
         QCOMPARE(readBack(*store, payloadOf(1, 1)), ReadOutcome::ok);
     }
 
+    void aFileThatIsDeletedWhileOpenIsMadeAnew()
+    {
+        test::Folder folder;
+        const auto file = folder.path("kvcache.db");
+        {
+            auto store = openStore(file);
+            store->rememberRoot({.modelFingerprint = "m"}, "salt");
+            store->claim(77);
+            putChain(*store, 1, 3);
+            QVERIFY(store->flush());
+            store->takeCompletions();
+            std::filesystem::remove(file);
+            putChain(*store, 2, 4);
+            QVERIFY(store->flush());
+            const auto notices = store->takeNotices();
+            QCOMPARE(notices.size(), std::size_t(1));
+            QVERIFY(notices[0].find("was deleted") != std::string::npos);
+            const auto done = store->takeCompletions();
+            QCOMPARE(std::ranges::count(done, KvCompletion::Kind::removed, &KvCompletion::kind), 3);
+            QCOMPARE(std::ranges::count(done, KvCompletion::Kind::stored, &KvCompletion::kind), 4);
+            QCOMPARE(readBack(*store, payloadOf(2, 3)), ReadOutcome::ok);
+        }
+        auto store = openStore(file);
+        QCOMPARE(store->stats().payloads, std::uint64_t(4));
+        QCOMPARE(readBack(*store, payloadOf(2, 0)), ReadOutcome::ok);
+        QVERIFY(store->root(kv::rootName({.modelFingerprint = "m"}, "salt")).has_value());
+        QVERIFY(store->takeNotices().empty());
+    }
+
     void anotherPageSizeIsNoFault()
     {
         test::Folder folder;

@@ -461,6 +461,59 @@ private slots:
         QVERIFY(!lock && lock.error().code == ErrorCode::full);
     }
 
+    void aFileThatIsDeletedOrReplacedWhileOpenIsWrittenAnew_data()
+    {
+        QTest::addColumn<bool>("replaced");
+        QTest::addColumn<bool>("withLog");
+        QTest::newRow("deleted") << false << false;
+        QTest::newRow("deleted with its log") << false << true;
+        QTest::newRow("replaced") << true << false;
+    }
+    void aFileThatIsDeletedOrReplacedWhileOpenIsWrittenAnew()
+    {
+        QFETCH(bool, replaced);
+        QFETCH(bool, withLog);
+        test::Folder folder;
+        const auto file = folder.path("sessions.db");
+        {
+            SessionStore store({.file = file});
+            const auto session = newSession(store, "kept");
+            ask(store, session, "before", "yes");
+            std::filesystem::remove(file);
+            if (withLog)
+                for (const char *suffix : {"-wal", "-shm"})
+                    std::filesystem::remove(file.string() + suffix);
+            if (replaced)
+                test::writeBytes(folder.path("sessions.db"), {'o', 't', 'h', 'e', 'r'});
+            ask(store, newSession(store, "after"), "and after", "also");
+            const auto notice = QString::fromStdString(firstNotice(store));
+            QVERIFY2(notice.contains(replaced ? "was replaced" : "was deleted"), qPrintable(notice));
+            QVERIFY(store.mode() == SessionStore::Mode::file);
+            QVERIFY(std::filesystem::exists(file));
+            QCOMPARE(std::filesystem::exists(folder.path("sessions.db.replaced-1")), replaced);
+        }
+        SessionStore again({.file = file});
+        QVERIFY(again.takeNotices().empty());
+        const auto listed = *again.list();
+        QCOMPARE(listed.size(), std::size_t(2));
+        QCOMPARE(listed[1].title, std::string("kept"));
+        QCOMPARE(listed[1].messages, 2u);
+        QCOMPARE(again.list("after")->size(), std::size_t(1)); // the index came along
+    }
+
+    void aFileThatIsDeletedAfterTheLastWriteIsThereAtTheNextStart()
+    {
+        test::Folder folder;
+        const auto file = folder.path("sessions.db");
+        {
+            SessionStore store({.file = file});
+            ask(store, newSession(store, "kept"), "question", "answer");
+            std::filesystem::remove(file);
+        }
+        SessionStore again({.file = file});
+        QCOMPARE(again.list()->size(), std::size_t(1));
+    }
+
     void aTitleIsALineNotABook()
     {
         test::Folder folder;

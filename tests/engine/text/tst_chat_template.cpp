@@ -367,6 +367,9 @@ private slots:
              {std::string("{"), std::string("{}"), std::string("[1]"), std::string("[{\"content\": 1}]"),
               std::string(100'000, '['), std::string("[\"\xFF\"]")})
             QVERIFY(!parseMessages(bad));
+        QCOMPARE(parseMessages(R"([{"role":"user","content":"a"},{"role":"assistant"}])").error().message,
+                 std::string("Message 2 has no content."));
+        QVERIFY(parseMessages(R"([{"role":"assistant","tool_calls":[]}])"));
         QCOMPARE((*parseMessages(
                      R"([{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}])"))[0]
                      .content,
