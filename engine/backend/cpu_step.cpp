@@ -10,6 +10,8 @@ namespace {
 // Tasks a thread and phase: enough that one which another thread holds up can be evened out, few enough that taking
 // them costs nothing.
 constexpr std::uint32_t kTasksPerThread = 4;
+// Attention of single tokens is cut finer: three KV heads on two threads would leave one idle for a tenth of the time.
+constexpr std::uint32_t kFinerAttention = 4;
 
 } // namespace
 
@@ -136,7 +138,7 @@ CpuStep::GroupPlan CpuStep::planAttention(const std::vector<StepSlice> &slices, 
     std::size_t partials = 0;
     for (const StepSlice &slice : slices) {
         const kernels::AttentionArgs args = attentionArgs(slice, layer);
-        const AttentionPlan cut{kernels::cutAttention(args, wanted), plan.units, plan.mergeTiles, partials};
+        const AttentionPlan cut{kernels::cutAttention(args, slice.tokens == 1 ? kFinerAttention * wanted : wanted), plan.units, plan.mergeTiles, partials};
         plan.units += cut.cut.units;
         if (cut.cut.rangesPerTile > 1 && slice.tokens > 1)
             plan.mergeTiles += cut.cut.units / cut.cut.rangesPerTile;

@@ -35,7 +35,6 @@ struct AttentionArgs {
     std::uint32_t tokens = 0;
     std::uint32_t window = 0;          // a query sees its last `window` positions, itself included; 0: all
     float scale = 1;                   // times q.k
-    float softcap = 0;                 // > 0: cap * tanh(score / cap)
 };
 
 // What one thread does at a time: queries [tokenBegin, tokenEnd) of one KV head (all its query heads), over splits

@@ -29,11 +29,6 @@ struct KernelTable {
     // rmsNorm, then prepareRow, in one pass: the normalised floats are not needed elsewhere.
     void (*rmsNormPrepare)(ActivationFormat format, const float *x, const float *weight, std::uint32_t cols, float eps,
                            std::byte *row) noexcept;
-    // activation(gate) * up, then prepareRow.
-    void (*siluMulPrepare)(ActivationFormat format, const float *gate, const float *up, std::uint32_t cols,
-                           std::byte *row) noexcept;
-    void (*geluMulPrepare)(ActivationFormat format, const float *gate, const float *up, std::uint32_t cols,
-                           std::byte *row) noexcept;
     // One row of weights as floats (embedding lookup), from the packed matrix or from a row in GGUF layout.
     void (*dequantisePackedRow)(const PackedMatrix &matrix, std::uint32_t row, float *out) noexcept;
     void (*dequantiseRow)(WeightType type, const std::byte *row, std::uint32_t cols, float *out) noexcept;
@@ -45,7 +40,6 @@ struct KernelTable {
     void (*geluMul)(const float *gate, const float *up, std::uint32_t n, float *out) noexcept; // tanh form
     void (*add)(const float *a, const float *b, std::uint32_t n, float *out) noexcept;
     void (*scale)(float factor, std::uint32_t n, float *x) noexcept;
-    void (*softcap)(float cap, std::uint32_t n, float *x) noexcept; // cap * tanh(x / cap)
     std::uint32_t (*argmax)(const float *x, std::uint32_t n) noexcept; // the first of equals; NaN never wins
 
     // Rotates `heads` heads of `dim` floats each, in place, by one row of a RopeTable; dims past the table's stay.

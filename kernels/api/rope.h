@@ -14,17 +14,11 @@ enum class RopeKind : std::uint8_t {
     neox, // pairs (i, i + rotated/2): gemma, qwen, ...
 };
 
-// YaRN as its paper has it (Peng et al. 2023): extFactor 0 switches it off.
 struct RopeSettings {
     std::uint32_t rotated = 0;              // even: how many dims of a head turn
     double base = 10000;
     double freqScale = 1;                   // 1 / the linear scaling factor
     std::span<const float> freqFactors{};   // rotated / 2 divisors of the frequencies, or empty
-    double extFactor = 0;
-    double attnFactor = 1;
-    double betaFast = 32;
-    double betaSlow = 1;
-    std::uint32_t originalContext = 0;
 };
 
 // Writes rotated/2 cosines, then rotated/2 sines for one position; 1 µs or so for 64 dims: keep the rows.

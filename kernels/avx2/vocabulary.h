@@ -93,8 +93,17 @@ KVILT_INLINE F32x16 select(Mask mask, F32x16 yes, F32x16 no)
 
 // --- integers
 KVILT_INLINE I32x16 iset1(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+KVILT_INLINE I32x16 iload(const std::int32_t *p)
+{
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p + 8))};
+}
 KVILT_INLINE I32x16 iadd(I32x16 a, I32x16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 KVILT_INLINE I32x16 isub(I32x16 a, I32x16 b) { return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
+KVILT_INLINE I32x16 imul(I32x16 a, std::int32_t b)
+{
+    const __m256i factor = _mm256_set1_epi32(b);
+    return {_mm256_mullo_epi32(a.lo, factor), _mm256_mullo_epi32(a.hi, factor)};
+}
 KVILT_INLINE std::int32_t ireduceAdd(I32x16 a)
 {
     const __m256i eight = _mm256_add_epi32(a.lo, a.hi);
@@ -109,6 +118,14 @@ KVILT_INLINE __m256 addExponent(__m256 x, __m256i n)
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(n, 23)));
 }
 KVILT_INLINE F32x16 scaleByPowerOf2(F32x16 x, I32x16 n) { return {addExponent(x.lo, n.lo), addExponent(x.hi, n.hi)}; }
+
+// The same address, of which the compiler knows nothing: what is read there is read anew. Sixteen registers hold twelve sums,
+// a column and one value; g++ keeps more values and spills sums for them, at half the speed.
+KVILT_INLINE const float *readAgain(const float *p)
+{
+    asm("" : "+r"(p));
+    return p;
+}
 
 // --- narrow elements in memory
 KVILT_INLINE __m128i load16(const std::byte *p) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p)); }
@@ -136,11 +153,12 @@ KVILT_INLINE __m256 fp8ToPs(__m128i x) // eight bytes
     return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(sign, rest)), _mm256_set1_ps(256.0f));
 }
 KVILT_INLINE F32x16 loadFp8(const std::byte *p) { return {fp8ToPs(load8(p)), fp8ToPs(load8(p + 8))}; }
-KVILT_INLINE F32x16 loadU4(const std::byte *p, bool high)
+KVILT_INLINE F32x16 loadI4(const std::byte *p, bool high)
 {
     const __m128i bytes = load16(p);
-    const __m128i codes = _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
-    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)))};
+    const __m128i nibbles = _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
+    const __m128i codes = _mm_sub_epi8(nibbles, _mm_set1_epi8(8));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(codes, 8)))};
 }
 KVILT_INLINE void storeF32(std::byte *p, F32x16 x)
 {
@@ -277,7 +295,14 @@ struct SignedDot {
     KVILT_INLINE I32x16 finish() { return {lo32, hi32}; }
 };
 
+// --- matrix units
+inline constexpr int kBlockTokens = 0; // none
+template <std::uint32_t kColumns>
+struct BlockUnit {};
+
 inline constexpr int kQuantTokens = 4;
 inline constexpr int kFloatTokens = 3;
 inline constexpr int kFloatPanels = 2;
 inline constexpr int kFloatPanelsOneToken = 4;
+inline constexpr int kFewRows = 4;
+inline constexpr int kFewPanels = 1;

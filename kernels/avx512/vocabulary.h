@@ -74,8 +74,10 @@ KVILT_INLINE F32x16 select(Mask mask, F32x16 yes, F32x16 no) { return {_mm512_ma
 
 // --- integers
 KVILT_INLINE I32x16 iset1(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+KVILT_INLINE I32x16 iload(const std::int32_t *p) { return {_mm512_loadu_si512(p)}; }
 KVILT_INLINE I32x16 iadd(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 KVILT_INLINE I32x16 isub(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+KVILT_INLINE I32x16 imul(I32x16 a, std::int32_t b) { return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(b))}; }
 KVILT_INLINE std::int32_t ireduceAdd(I32x16 a)
 {
     const __m256i eight = _mm256_add_epi32(_mm512_castsi512_si256(a.v), _mm512_extracti64x4_epi64(a.v, 1));
@@ -89,6 +91,8 @@ KVILT_INLINE F32x16 scaleByPowerOf2(F32x16 x, I32x16 n)
 {
     return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.v), _mm512_slli_epi32(n.v, 23)))};
 }
+
+KVILT_INLINE const float *readAgain(const float *p) { return p; } // registers enough to keep what was read
 
 // --- narrow elements in memory
 KVILT_INLINE __m128i load16(const std::byte *p) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p)); }
@@ -109,11 +113,11 @@ KVILT_INLINE F32x16 loadFp8(const std::byte *p)
     const __m256i rest = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x7f)), 7);
     return {_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, rest)), _mm512_set1_ps(256.0f))};
 }
-KVILT_INLINE F32x16 loadU4(const std::byte *p, bool high)
+KVILT_INLINE F32x16 loadI4(const std::byte *p, bool high)
 {
     const __m128i bytes = load16(p);
-    const __m128i codes = _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
-    return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes))};
+    const __m128i nibbles = _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_sub_epi8(nibbles, _mm_set1_epi8(8))))};
 }
 KVILT_INLINE void storeF32(std::byte *p, F32x16 x) { _mm512_storeu_ps(p, x.v); }
 KVILT_INLINE void storeF16(std::byte *p, F32x16 x)
@@ -256,14 +260,24 @@ struct SignedDot {
 };
 #endif
 
+#ifndef KVILT_TILES
+// --- matrix units: amx/vocabulary.h has one
+inline constexpr int kBlockTokens = 0;
+template <std::uint32_t kColumns>
+struct BlockUnit {};
+#endif
+
 #ifndef KVILT_EMULATED
 inline constexpr int kQuantTokens = 8;
 inline constexpr int kFloatTokens = 6;
 inline constexpr int kFloatPanels = 4;
 inline constexpr int kFloatPanelsOneToken = 8;
+inline constexpr int kFewPanels = 4;
 #else // the same text in smaller tiles: an emulated one of full size takes the compiler minutes
 inline constexpr int kQuantTokens = 2;
 inline constexpr int kFloatTokens = 2;
 inline constexpr int kFloatPanels = 2;
 inline constexpr int kFloatPanelsOneToken = 2;
+inline constexpr int kFewPanels = 2;
 #endif
+inline constexpr int kFewRows = 4;

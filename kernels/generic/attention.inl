@@ -8,6 +8,9 @@ struct GroupTiles {
     const std::byte *keys[4] = {};
     const std::byte *values[4] = {};
     int first = 0, last = 0; // tiles [first, last) hold visible positions
+    Ahead nextKeys[4] = {};  // of the group that comes after this one, where it is worth fetching
+    Ahead nextValues[4] = {};
+    std::size_t keyStep = 0, valueStep = 0; // what is fetched of a tile for every 32 dims
 };
 
 struct UnitContext {
@@ -42,25 +45,33 @@ inline constexpr float kNothing = -std::numeric_limits<float>::infinity(); // th
 template <typename Element>
 struct FloatKeys {
     template <int kRows, int kTiles>
-    static KVILT_INLINE void tile(const UnitContext &unit, std::uint32_t row, const std::byte *const *tiles,
-                                  F32x16 (&sums)[kRows][kTiles])
+    static KVILT_INLINE void score(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, int tile,
+                                   F32x16 (&sums)[kRows][kTiles])
     {
-        floatTile<Element, kRows, kTiles>(tiles, reinterpret_cast<const float *>(unit.query(row)),
-                                          unit.layout.queryStride / sizeof(float), unit.args.kv.keys.dim, sums);
+        const std::byte *at[kTiles];
+        KVILT_UNROLL for (int p = 0; p < kTiles; ++p)
+            at[p] = tiles.keys[tile + p];
+        const auto *query = reinterpret_cast<const float *>(unit.query(row));
+        for (std::uint32_t k = 0; k < unit.args.kv.keys.dim; k += 16) {
+            for (int p = 0; p < kTiles; ++p)
+                tiles.nextKeys[tile + p].fetch(tiles.keyStep / 2);
+            floatColumnRange<Element, kRows, kTiles>(at, query, unit.layout.queryStride / sizeof(float), k, k + 16, sums);
+        }
     }
 };
 
 template <WeightType kPanel>
 struct QuantKeys {
     template <int kRows, int kTiles>
-    static KVILT_INLINE void tile(const UnitContext &unit, std::uint32_t row, const std::byte *const *tiles,
-                                  F32x16 (&sums)[kRows][kTiles])
+    static KVILT_INLINE void score(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, int tile,
+                                   F32x16 (&sums)[kRows][kTiles])
     {
         const std::uint32_t dim = unit.args.kv.keys.dim;
         const QuantRows rows{unit.query(row), unit.layout.queryStride, ActivationLayout(dim)};
         KVILT_UNROLL for (int p = 0; p < kTiles; ++p) {
             F32x16 column[kRows];
-            quantTile<PanelDecoder<kPanel>, kRows>(PanelDecoder<kPanel>(tiles[p], dim), rows, dim, column);
+            quantTile<PanelDecoder<kPanel>, kRows>(PanelDecoder<kPanel>(tiles.keys[tile + p], dim), rows, dim, column,
+                                                   &tiles.nextKeys[tile + p], tiles.keyStep);
             KVILT_UNROLL for (int t = 0; t < kRows; ++t)
                 sums[t][p] = column[t];
         }
@@ -68,11 +79,11 @@ struct QuantKeys {
 };
 
 template <typename Keys, int kRows, int kTiles>
-void scoreRows(const UnitContext &unit, std::uint32_t row, const GroupTiles &tiles, int tile)
+void scoreRows(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, int tile)
 {
     F32x16 sums[kRows][kTiles];
     clearTile(sums);
-    Keys::template tile<kRows, kTiles>(unit, row, tiles.keys + tile, sums);
+    Keys::template score<kRows, kTiles>(unit, row, tiles, tile, sums);
     KVILT_UNROLL for (int t = 0; t < kRows; ++t)
         KVILT_UNROLL for (int p = 0; p < kTiles; ++p)
             store(unit.scores(row + t) + 16 * (tile + p), sums[t][p]);
@@ -80,7 +91,7 @@ void scoreRows(const UnitContext &unit, std::uint32_t row, const GroupTiles &til
 
 // Rows from `row` on: as many as a tile takes, then half as many, and so on.
 template <typename Keys, int kTiles, int kRows = kFloatTokens>
-KVILT_INLINE void scoreTiles(const UnitContext &unit, const GroupTiles &tiles, int tile, std::uint32_t row = 0)
+KVILT_INLINE void scoreTiles(const UnitContext &unit, GroupTiles &tiles, int tile, std::uint32_t row = 0)
 {
     for (; row + kRows <= unit.rows; row += kRows)
         scoreRows<Keys, kRows, kTiles>(unit, row, tiles, tile);
@@ -89,9 +100,13 @@ KVILT_INLINE void scoreTiles(const UnitContext &unit, const GroupTiles &tiles, i
 }
 
 template <typename Keys>
-void scoreGroup(const UnitContext &unit, const GroupTiles &tiles)
+void scoreGroup(const UnitContext &unit, GroupTiles &tiles)
 {
     int tile = tiles.first;
+    if (unit.rows == kFewRows) { // four query heads to a KV head, one token: the shape of most models' decoding
+        for (; tile + kFewPanels <= tiles.last; tile += kFewPanels)
+            scoreRows<Keys, kFewRows, kFewPanels>(unit, 0, tiles, tile);
+    }
     for (; tile + kFloatPanels <= tiles.last; tile += kFloatPanels)
         scoreTiles<Keys, kFloatPanels>(unit, tiles, tile);
     for (; tile < tiles.last; ++tile)
@@ -102,14 +117,14 @@ void scoreGroup(const UnitContext &unit, const GroupTiles &tiles)
 KVILT_INLINE float maskScores(const UnitContext &unit, std::uint32_t row, std::int32_t base, const GroupTiles &tiles)
 {
     const std::int32_t begin = unit.begins()[row] - base, end = unit.ends()[row] - base;
-    const F32x16 scale = set1(unit.args.scale), cap = set1(unit.args.softcap);
+    const bool allVisible = begin <= 16 * tiles.first && end >= 16 * tiles.last;
+    const F32x16 scale = set1(unit.args.scale);
     F32x16 most = set1(kNothing);
     for (int tile = tiles.first; tile < tiles.last; ++tile) {
         float *at = unit.scores(row) + 16 * tile;
         F32x16 score = mul(load(at), scale);
-        if (unit.args.softcap > 0)
-            score = mul(cap, tanh(div(score, cap)));
-        score = select(laneRange(begin - 16 * tile, end - 16 * tile), score, set1(kNothing));
+        if (!allVisible)
+            score = select(laneRange(begin - 16 * tile, end - 16 * tile), score, set1(kNothing));
         store(at, score);
         most = max(score, most);
     }
@@ -158,7 +173,7 @@ KVILT_INLINE Span visibleSpan(const UnitContext &unit, std::uint32_t row, std::i
     return {std::max(unit.begins()[row] - base, 0), std::min(unit.ends()[row] - base, std::int32_t(kGroupTokens))};
 }
 
-// How V rows are read: bytes of a row, where dim d of it starts, and 16 dims from 16 * v on.
+// How V rows are read: bytes of a row, where dim d of it starts, and 16 dims from 16 * v on; quantised ones by twice 16.
 template <typename Element>
 struct ValueElement {
     static KVILT_INLINE std::size_t rowBytes(std::size_t dim) { return dim * Element::kBytes; }
@@ -172,14 +187,16 @@ struct ElementI8 {
 struct ValueQ4 {
     static KVILT_INLINE std::size_t rowBytes(std::size_t dim) { return dim / 2; }
     static KVILT_INLINE std::size_t offset(std::size_t d) { return d / 2; }
-    static KVILT_INLINE F32x16 load16(const std::byte *p, int v) { return sub(loadU4(p, v == 1), set1(8.0f)); }
+    static KVILT_INLINE F32x16 load16(const std::byte *p, int v) { return loadI4(p, v == 1); }
 };
 
 template <typename Element>
 struct FloatValues {
+    static constexpr int kFewTogether = kFewRows;
+
     // Accumulates dims [d, d + 16 * kVectors) of kRows rows over `span`.
     template <int kRows, int kVectors>
-    static KVILT_INLINE void accumulate(const UnitContext &unit, std::uint32_t row, const GroupTiles &tiles, Span span,
+    static KVILT_INLINE void accumulate(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, Span span,
                                         std::uint32_t d, const float *weights)
     {
         F32x16 sums[kRows][kVectors];
@@ -189,17 +206,15 @@ struct FloatValues {
         const std::size_t rowBytes = Element::rowBytes(unit.valueDim());
         for (std::int32_t j = span.begin; j < span.end;) {
             const std::int32_t stop = std::min(span.end, (j / 16 + 1) * 16);
+            tiles.nextValues[j / 16].fetch(tiles.valueStep * kVectors / 2);
             const std::byte *at = tiles.values[j / 16] + j % 16 * rowBytes + Element::offset(d);
-            for (; j < stop; ++j, at += rowBytes) {
-                F32x16 value[kVectors];
-                KVILT_UNROLL for (int v = 0; v < kVectors; ++v)
-                    value[v] = Element::load16(at, v);
-                KVILT_UNROLL for (int t = 0; t < kRows; ++t) {
-                    const F32x16 weight = set1(weights[t * kGroupTokens + std::size_t(j)]);
-                    KVILT_UNROLL for (int v = 0; v < kVectors; ++v)
-                        sums[t][v] = fma(weight, value[v], sums[t][v]);
+            for (const float *weight = weights + j; j < stop; ++j, ++weight, at += rowBytes)
+                KVILT_UNROLL for (int v = 0; v < kVectors; ++v) {
+                    const F32x16 value = Element::load16(at, v);
+                    weight = readAgain(weight);
+                    KVILT_UNROLL for (int t = 0; t < kRows; ++t)
+                        sums[t][v] = fma(set1(weight[t * kGroupTokens]), value, sums[t][v]);
                 }
-            }
         }
         KVILT_UNROLL for (int t = 0; t < kRows; ++t)
             KVILT_UNROLL for (int v = 0; v < kVectors; ++v)
@@ -207,11 +222,12 @@ struct FloatValues {
     }
 
     template <int kRows>
-    static void rows(const UnitContext &unit, std::uint32_t row, const GroupTiles &tiles, Span span)
+    static void rows(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, Span span)
     {
+        constexpr int kVectors = kRows == kFewRows ? kFewPanels : kFloatPanels;
         std::uint32_t d = 0;
-        for (; d + 16 * kFloatPanels <= unit.valueDim(); d += 16 * kFloatPanels)
-            accumulate<kRows, kFloatPanels>(unit, row, tiles, span, d, unit.scores(row));
+        for (; d + 16 * kVectors <= unit.valueDim(); d += 16 * kVectors)
+            accumulate<kRows, kVectors>(unit, row, tiles, span, d, unit.scores(row));
         for (; d < unit.valueDim(); d += 16)
             accumulate<kRows, 1>(unit, row, tiles, span, d, unit.scores(row));
     }
@@ -220,8 +236,10 @@ struct FloatValues {
 // The scale of 32 dims goes into the weight: fma(weight * scale[j], code[j][d], ...).
 template <typename Element, KvElement kType>
 struct QuantValues {
+    static constexpr int kFewTogether = kFewPanels >= 2 ? kFewRows : kFewRows / 2; // always two vectors
+
     template <int kRows>
-    static void rows(const UnitContext &unit, std::uint32_t row, const GroupTiles &tiles, Span span)
+    static void rows(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, Span span)
     {
         for (std::uint32_t d = 0; d < unit.valueDim(); d += 32) {
             for (std::int32_t tile = span.begin / 16; tile * 16 < span.end; ++tile) {
@@ -236,7 +254,7 @@ struct QuantValues {
 
 // kRows rows together where all see the position, each alone where not.
 template <typename Values, int kRows>
-KVILT_INLINE void valueRows(const UnitContext &unit, std::uint32_t row, std::int32_t base, const GroupTiles &tiles)
+KVILT_INLINE void valueRows(const UnitContext &unit, std::uint32_t row, std::int32_t base, GroupTiles &tiles)
 {
     Span spans[kRows];
     Span common{0, std::int32_t(kGroupTokens)};
@@ -260,7 +278,7 @@ KVILT_INLINE void valueRows(const UnitContext &unit, std::uint32_t row, std::int
 }
 
 template <typename Values, int kRows>
-KVILT_INLINE void valueRowsFrom(const UnitContext &unit, const GroupTiles &tiles, std::int32_t base, std::uint32_t row)
+KVILT_INLINE void valueRowsFrom(const UnitContext &unit, GroupTiles &tiles, std::int32_t base, std::uint32_t row)
 {
     for (; row + kRows <= unit.rows; row += kRows)
         valueRows<Values, kRows>(unit, row, base, tiles);
@@ -269,13 +287,15 @@ KVILT_INLINE void valueRowsFrom(const UnitContext &unit, const GroupTiles &tiles
 }
 
 template <typename Values>
-void valueGroup(const UnitContext &unit, const GroupTiles &tiles, std::int32_t base)
+void valueGroup(const UnitContext &unit, GroupTiles &tiles, std::int32_t base)
 {
+    if (unit.rows == kFewRows)
+        return valueRowsFrom<Values, Values::kFewTogether>(unit, tiles, base, 0);
     valueRowsFrom<Values, kFloatTokens>(unit, tiles, base, 0);
 }
 
-using ScoreGroup = void (*)(const UnitContext &, const GroupTiles &);
-using ValueGroup = void (*)(const UnitContext &, const GroupTiles &, std::int32_t);
+using ScoreGroup = void (*)(const UnitContext &, GroupTiles &);
+using ValueGroup = void (*)(const UnitContext &, GroupTiles &, std::int32_t);
 
 KVILT_INLINE ScoreGroup scoreFunction(KvElement type)
 {
@@ -343,6 +363,28 @@ KVILT_INLINE bool widens(const UnitContext &unit, KvElement type)
     return unit.rows >= kWidenRows && type != KvElement::f32 && !kvQuantised(type);
 }
 
+KVILT_INLINE const std::byte *tileAt(const UnitContext &unit, const KvShape &shape, std::size_t side, std::int32_t position)
+{
+    const auto at = std::uint32_t(position);
+    return unit.args.kv.blocks[at / shape.blockSize] + side +
+           kvTileOffset(shape, unit.unit.kvHead, at % shape.blockSize / kTileTokens);
+}
+
+// Fewer rows compute a group faster than it is read: the tiles of the one at `base`, up to `end`, are fetched meanwhile.
+KVILT_INLINE void lookAhead(const UnitContext &unit, std::int32_t base, std::int32_t end, GroupTiles &tiles)
+{
+    const PagedKvView &kv = unit.args.kv;
+    tiles.keyStep = kTileTokens * kvRowBytes(kv.keys.type, 32);
+    tiles.valueStep = kTileTokens * kvRowBytes(kv.values.type, 32);
+    const std::size_t keyBytes = tiles.keyStep * kv.keys.dim / 32, valueBytes = tiles.valueStep * kv.values.dim / 32;
+    for (int tile = 0; tile < 4 && base + 16 * tile < end; ++tile) {
+        const std::byte *keys = tileAt(unit, kv.keys, kv.keyOffset, base + 16 * tile);
+        const std::byte *values = tileAt(unit, kv.values, kv.valueOffset, base + 16 * tile);
+        tiles.nextKeys[tile] = {keys, keys + keyBytes};
+        tiles.nextValues[tile] = {values, values + valueBytes};
+    }
+}
+
 // Blocks that hold visible positions of [begin, end) within the group at `base`.
 KVILT_INLINE GroupTiles findTiles(const UnitContext &unit, std::int32_t base, std::int32_t begin, std::int32_t end)
 {
@@ -352,11 +394,8 @@ KVILT_INLINE GroupTiles findTiles(const UnitContext &unit, std::int32_t base, st
     tiles.first = std::max(0, (begin - base) / 16);
     tiles.last = std::min(4, (end - base + 15) / 16);
     for (int tile = tiles.first; tile < tiles.last; ++tile) {
-        const std::uint32_t position = std::uint32_t(base + 16 * tile);
-        const std::byte *block = kv.blocks[position / kv.keys.blockSize];
-        const std::uint32_t within = position % kv.keys.blockSize / kTileTokens;
-        tiles.keys[tile] = block + kv.keyOffset + kvTileOffset(kv.keys, unit.unit.kvHead, within);
-        tiles.values[tile] = block + kv.valueOffset + kvTileOffset(kv.values, unit.unit.kvHead, within);
+        tiles.keys[tile] = tileAt(unit, kv.keys, kv.keyOffset, base + 16 * tile);
+        tiles.values[tile] = tileAt(unit, kv.values, kv.valueOffset, base + 16 * tile);
         if (widenKeys)
             tiles.keys[tile] = widenTile(kv.keys.type, tiles.keys[tile], kv.keys.dim,
                                          unit.scratch + unit.layout.wideKeys + std::size_t(tile) * kv.keys.dim * 64);
@@ -377,8 +416,11 @@ KVILT_INLINE void attendSplit(const UnitContext &unit, std::uint32_t split, Scor
     }
     const std::int32_t begin = std::max(unit.begins()[0], std::int32_t(split * kSplitTokens)); // rows ascend
     const std::int32_t end = std::min(unit.ends()[unit.rows - 1], std::int32_t((split + 1) * kSplitTokens));
+    const std::int32_t last = std::min(unit.ends()[unit.rows - 1], std::int32_t(unit.unit.splitEnd * kSplitTokens));
     for (std::int32_t base = begin / 64 * 64; base < end; base += 64) {
-        const GroupTiles tiles = findTiles(unit, base, begin, end);
+        GroupTiles tiles = findTiles(unit, base, begin, end);
+        if (unit.rows < kWidenRows)
+            lookAhead(unit, base + 64, last, tiles);
         score(unit, tiles);
         for (std::uint32_t row = 0; row < unit.rows; ++row)
             unit.groupMaxima()[row] = maskScores(unit, row, base, tiles);

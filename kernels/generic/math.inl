@@ -46,9 +46,3 @@ KVILT_INLINE F32x16 gelu(F32x16 x)
     const F32x16 inner = fma(set1(0.044715f), cube, x);
     return div(x, add(set1(1.0f), exp(mul(set1(-1.59576912f), inner))));
 }
-
-// 1 - 2 / (exp(2x) + 1)
-KVILT_INLINE F32x16 tanh(F32x16 x)
-{
-    return sub(set1(1.0f), div(set1(2.0f), add(exp(add(x, x)), set1(1.0f))));
-}

@@ -17,8 +17,7 @@ KVILT_INLINE QuantRows quantRows(const MatmulArgs &args, std::uint32_t token)
     return {args.x.data + token * layout.total, layout.total, layout};
 }
 
-// How far ahead weights are fetched, in the order in which panels lie. A panel is three or four short runs, and the
-// processor's own prefetcher starts anew at each; asking for later bytes keeps the memory streaming (one token, Zen 3,
+// How far ahead weights are fetched, in the order in which panels lie: each is three or four short runs (one token, Zen 3,
 // one core of a busy machine: Q4_1 from 10.5 to 17 GB/s, Q6_K from 9 to 20).
 inline constexpr std::size_t kPrefetchAhead = 8192;
 
@@ -26,9 +25,10 @@ template <typename Decoder>
 void quantOneToken(const MatmulArgs &args, std::uint32_t panel, std::size_t panelBytes, std::uint32_t token)
 {
     const std::byte *data = args.weights.data + panel * panelBytes;
+    Ahead ahead{data + kPrefetchAhead, data + kPrefetchAhead + panelBytes};
     F32x16 sums[1];
     quantTile<Decoder, 1>(Decoder(data, args.weights.cols, args.weights.type), quantRows(args, token), args.weights.cols, sums,
-                          data + kPrefetchAhead, panelBytes / (args.weights.cols / 32));
+                          &ahead, panelBytes / (args.weights.cols / 32));
     putRows(args, panel, token, sums[0]);
 }
 
@@ -37,6 +37,31 @@ void quantTokens(const MatmulArgs &args, std::uint32_t panel, const std::byte *d
 {
     F32x16 sums[kTokens];
     quantTile<Decoder, kTokens>(Decoder(data, args.weights.cols), quantRows(args, token), args.weights.cols, sums);
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        putRows(args, panel, token + t, sums[t]);
+}
+
+// kTokens tokens by the matrix unit, a group of columns at a time; its dots go through memory, in turns through two
+// places so that a group is multiplied while the one before becomes floats.
+template <typename Decoder, int kTokens>
+void quantBlock(const MatmulArgs &args, std::uint32_t panel, const std::byte *data, std::uint32_t token)
+{
+    constexpr std::uint32_t kGroup = Decoder::kFormat.group;
+    const QuantRows rows = quantRows(args, token);
+    Decoder decoder(data, args.weights.cols);
+    alignas(64) std::int32_t dots[2][kTokens * 16];
+    F32x16 sums[kTokens];
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        sums[t] = zero();
+    for (std::size_t group = 0; group < args.weights.cols / kGroup; ++group) {
+        const std::size_t block = group * kGroup / 32, half = group * kGroup % 32 / 16;
+        std::int32_t *of = dots[group % 2];
+        decoder.begin(block);
+        BlockUnit<kGroup>::template dot<Decoder::kSigned>(rows.quants(0, block) + 16 * half, rows.stride, decoder.groupCodes(half), of);
+        const GroupFactors<Decoder> factors(decoder, half);
+        KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+            factors.add(rows, t, block, half, iload(of + 16 * t), 0, sums[t]);
+    }
     KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
         putRows(args, panel, token + t, sums[t]);
 }
@@ -62,11 +87,10 @@ void decodePanel(const std::byte *panel, std::uint32_t cols, WeightType type, st
     std::byte *scales = scratch + std::size_t(cols) * 16;
     std::byte *mins = scales + std::size_t(cols) / kFormat.group * 64;
     constexpr std::size_t kGroups = 32 / kFormat.group;
-    const std::byte *ahead = panel + kPrefetchAhead;
-    const std::size_t aheadBytes = packedPanelBytes(kType, cols) / (cols / 32);
+    const std::size_t panelBytes = packedPanelBytes(kType, cols);
+    Ahead ahead{panel + kPrefetchAhead, panel + kPrefetchAhead + panelBytes};
     for (std::size_t block = 0; block < cols / 32; ++block) {
-        for (const std::byte *end = ahead + aheadBytes; ahead < end; ahead += 64)
-            __builtin_prefetch(ahead);
+        ahead.fetch(panelBytes / (cols / 32));
         decoder.begin(block);
         KVILT_UNROLL for (int p = 0; p < 4; ++p) {
             Codes first, second;
@@ -93,11 +117,12 @@ template <WeightType kType>
 void matmulQuant(const MatmulArgs &args)
 {
     using Packed = PanelDecoder<kType>;
-    constexpr PanelFormat kFormat = Packed::kFormat;
-    using Decoded = ScratchDecoder<typename Packed::Dot, kFormat.group, kFormat.mins, kFormat.offset>;
+    using Decoded = ScratchDecoder<Packed>;
     const std::size_t panelBytes = packedPanelBytes(kType, args.weights.cols);
     const std::uint32_t tokens = args.x.count;
     const std::uint32_t pass = tokensPerPass(ActivationLayout(args.x.cols).total);
+    if constexpr (kBlockTokens > 0)
+        BlockUnit<Packed::kFormat.group>::begin();
     for (std::uint32_t begin = 0; begin < tokens; begin += pass) {
         const std::uint32_t end = std::min(tokens, begin + pass);
         for (std::uint32_t panel = args.panelBegin; panel < args.panelEnd; ++panel) {
@@ -106,9 +131,15 @@ void matmulQuant(const MatmulArgs &args)
                 continue;
             }
             decodePanel<kType>(args.weights.data + panel * panelBytes, args.weights.cols, args.weights.type, args.scratch);
-            quantPass<Decoded>(args, panel, args.scratch, begin, end);
+            std::uint32_t token = begin;
+            if constexpr (kBlockTokens > 0)
+                for (; token + kBlockTokens <= end; token += kBlockTokens)
+                    quantBlock<Decoded, kBlockTokens>(args, panel, args.scratch, token);
+            quantPass<Decoded>(args, panel, args.scratch, token, end);
         }
     }
+    if constexpr (kBlockTokens > 0)
+        BlockUnit<Packed::kFormat.group>::end();
 }
 
 // --- float weights

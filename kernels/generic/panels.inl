@@ -30,8 +30,36 @@ struct ElementFp8 {
     }
 };
 
+// Memory [at, to) to read soon. It is asked for in pieces between computing, so that never more lines are under way than a
+// core can wait for, and reading and computing overlap; the processor's own prefetcher starts anew at every tile and panel.
+struct Ahead {
+    const std::byte *at = nullptr;
+    const std::byte *to = nullptr;
+
+    KVILT_INLINE void fetch(std::size_t bytes)
+    {
+        for (const std::byte *end = to - at < std::ptrdiff_t(bytes) ? to : at + bytes; at < end; at += 64)
+            __builtin_prefetch(at, 0, 2);
+    }
+};
+
 // sums[t][p] += panel p's column k times x[t * ldx + k], for k ascending: one FMA a column, one accumulator an output,
 // whatever kTokens and kPanels are and however the columns are cut into calls.
+template <typename Element, int kTokens, int kPanels>
+KVILT_INLINE void floatColumnRange(const std::byte *const (&panels)[kPanels], const float *x, std::size_t ldx,
+                                   std::uint32_t begin, std::uint32_t end, F32x16 (&sums)[kTokens][kPanels])
+{
+    for (std::uint32_t k = begin; k < end; ++k) {
+        const float *values = x + k;
+        KVILT_UNROLL for (int p = 0; p < kPanels; ++p) {
+            const F32x16 column = Element::load16(panels[p] + std::size_t(k) * 16 * Element::kBytes);
+            values = readAgain(values);
+            KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+                sums[t][p] = fma(column, set1(values[t * ldx]), sums[t][p]);
+        }
+    }
+}
+
 template <typename Element, int kTokens, int kPanels>
 KVILT_INLINE void floatTile(const std::byte *const *panels, const float *x, std::size_t ldx, std::uint32_t cols,
                             F32x16 (&sums)[kTokens][kPanels])
@@ -39,16 +67,7 @@ KVILT_INLINE void floatTile(const std::byte *const *panels, const float *x, std:
     const std::byte *at[kPanels];
     KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
         at[p] = panels[p];
-    for (std::uint32_t k = 0; k < cols; ++k) {
-        F32x16 column[kPanels];
-        KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
-            column[p] = Element::load16(at[p] + std::size_t(k) * 16 * Element::kBytes);
-        KVILT_UNROLL for (int t = 0; t < kTokens; ++t) {
-            const F32x16 value = set1(x[t * ldx + k]);
-            KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
-                sums[t][p] = fma(column[p], value, sums[t][p]);
-        }
-    }
+    floatColumnRange<Element, kTokens, kPanels>(at, x, ldx, 0, cols, sums);
 }
 
 template <int kTokens, int kPanels>
@@ -68,21 +87,29 @@ KVILT_INLINE void widen(const std::byte *from, std::size_t count, std::byte *to)
 }
 
 // --- quantised panels, 32 columns at a time
+// MXFP4's values raised by 12 are unsigned, which multiply in half the steps of signed ones; the sum of x takes the 12
+// back, so that the integers stay the same.
+inline constexpr std::int8_t kRaisedFp4[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+inline constexpr std::int32_t kFp4Raise = 12;
+
 template <WeightType kType>
 struct DotFor {
     static constexpr PanelFormat kFormat = panelFormat(kType);
-    static constexpr bool kSigned = kFormat.lowBits == 8 || kFormat.table != CodeTable::plain;
-    using Type = std::conditional_t<kSigned, SignedDot, UnsignedDot<(16 << kFormat.highBits) - 1>>;
+    static constexpr bool kRaised = kFormat.table == CodeTable::fp4;
+    static constexpr bool kSigned = kFormat.lowBits == 8 || (kFormat.table != CodeTable::plain && !kRaised);
+    static constexpr int kMax = kRaised ? 2 * kFp4Raise : (16 << kFormat.highBits) - 1;
+    using Type = std::conditional_t<kSigned, SignedDot, UnsignedDot<kMax>>;
 };
 
-// Codes and scales of one panel. begin(b) moves to columns 32 b .. 32 b + 31; pair(p) gives quads 2p and 2p + 1 of
+// Codes and scales of one panel. begin(b) moves to columns 32 b .. 32 b + 31; codes(p) gives quads 2p and 2p + 1 of
 // them; scale and minimum are those of the group, `half` counts groups of 16.
 template <WeightType kType>
 class PanelDecoder {
 public:
     static constexpr PanelFormat kFormat = panelFormat(kType);
     using Dot = typename DotFor<kType>::Type;
-    using Operand = typename Dot::Operand;
+    static constexpr bool kSigned = DotFor<kType>::kSigned;
+    static constexpr std::int32_t kOffset = DotFor<kType>::kRaised ? kFp4Raise : std::int32_t(kFormat.offset); // of codes()
 
     // `type`: of those that kType stands for (kernelType()).
     KVILT_INLINE PanelDecoder(const std::byte *panel, std::uint32_t cols, WeightType type = kType)
@@ -117,13 +144,6 @@ public:
             second = withHigh(highNibbles(packed), 2 * p + 1);
         }
     }
-    KVILT_INLINE void pair(int p, Operand &first, Operand &second) const
-    {
-        Codes a, b;
-        codes(p, a, b);
-        first = Dot::operand(a);
-        second = Dot::operand(b);
-    }
 
     KVILT_INLINE F32x16 scale(std::size_t half) const
     {
@@ -151,6 +171,8 @@ private:
     {
         if constexpr (kFormat.codebook())
             return lookup(low, m_table);
+        else if constexpr (DotFor<kType>::kRaised)
+            return lookup(low, kRaisedFp4);
         else if constexpr (kFormat.table != CodeTable::plain)
             return lookup(low, tableValues(kFormat.table));
         else if constexpr (kFormat.highBits == 0)
@@ -179,24 +201,28 @@ private:
 };
 
 // A panel decoded once for many tokens: a byte a code, in the order of the quads, then float scales, float minima.
-template <typename Dot_, std::uint32_t kGroup, bool kMins, std::uint32_t kOffset>
+template <typename Packed>
 class ScratchDecoder {
 public:
-    static constexpr PanelFormat kFormat{.lowBits = 8, .offset = kOffset, .group = kGroup, .mins = kMins};
-    using Dot = Dot_;
-    using Operand = typename Dot::Operand;
+    static constexpr std::uint32_t kGroup = Packed::kFormat.group;
+    static constexpr PanelFormat kFormat{.lowBits = 8, .group = kGroup, .mins = Packed::kFormat.mins};
+    static constexpr std::int32_t kOffset = Packed::kOffset;
+    static constexpr bool kSigned = Packed::kSigned;
+    using Dot = typename Packed::Dot;
 
     KVILT_INLINE ScratchDecoder(const std::byte *scratch, std::uint32_t cols)
         : m_codes(scratch), m_scales(scratch + std::size_t(cols) * 16), m_mins(m_scales + std::size_t(cols) / kGroup * 64)
     {
     }
     KVILT_INLINE void begin(std::size_t block) { m_block = block; }
-    KVILT_INLINE void pair(int p, Operand &first, Operand &second) const
+    KVILT_INLINE void codes(int p, Codes &first, Codes &second) const
     {
         const std::byte *at = m_codes + m_block * 512 + 128 * p;
-        first = Dot::operand(loadCodes(at));
-        second = Dot::operand(loadCodes(at + 64));
+        first = loadCodes(at);
+        second = loadCodes(at + 64);
     }
+    // All codes of a group: [column / 4][row][4]
+    KVILT_INLINE const std::byte *groupCodes(std::size_t half) const { return m_codes + m_block * 512 + half * kGroup * 16; }
     KVILT_INLINE F32x16 scale(std::size_t half) const { return loadF32(m_scales + 64 * (m_block * (32 / kGroup) + half)); }
     KVILT_INLINE F32x16 minimum(std::size_t half) const { return loadF32(m_mins + 64 * (m_block * (32 / kGroup) + half)); }
 
@@ -238,8 +264,42 @@ private:
     }
 };
 
-// sums[t] += the products of one group of columns: the exact integer dot, then one FMA with scale * x's scale, then
-// for types with minima one FMA of the minimum with x's scaled sum.
+// What turns a group's exact integer dots into floats: one FMA with scale * x's scale, then for types with minima one FMA
+// of the minimum with x's scaled sum. Every kernel ends its groups here.
+template <typename Decoder>
+struct GroupFactors {
+    static constexpr PanelFormat kFormat = Decoder::kFormat;
+    F32x16 scale, minimum;
+
+    KVILT_INLINE GroupFactors(const Decoder &decoder, std::size_t half) : scale(decoder.scale(half)), minimum(zero())
+    {
+        if constexpr (kFormat.mins)
+            minimum = decoder.minimum(half);
+    }
+
+    // `bias`: what the dot's own form adds to a code, besides the decoder's offset.
+    KVILT_INLINE void add(const QuantRows &rows, int t, std::size_t block, std::size_t half, I32x16 dot, std::int32_t bias,
+                          F32x16 &sum) const
+    {
+        bias += Decoder::kOffset;
+        if (bias != 0)
+            dot = isub(dot, imul(iset1(rows.sum(t, block, half, kFormat.group)), bias));
+        sum = fma(toF32(dot), mul(scale, set1(rows.scale(t, block))), sum);
+        if constexpr (kFormat.mins)
+            sum = fma(minimum, set1(rows.scaledSum(t, block, half, kFormat.group)), sum);
+    }
+};
+
+// Four columns of all rows: `quad` counts them from the block's first.
+template <typename Dot, int kTokens>
+KVILT_INLINE void stepRows(const typename Dot::Operand &weights, const QuantRows &rows, std::size_t block, int quad,
+                           Dot (&dots)[kTokens])
+{
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        dots[t].step(weights, loadQuad(rows.quants(t, block) + 4 * quad));
+}
+
+// sums[t] += the products of one group of columns.
 template <typename Decoder, int kTokens>
 KVILT_INLINE void quantGroup(const Decoder &decoder, const QuantRows &rows, std::size_t block, std::size_t half,
                              F32x16 (&sums)[kTokens])
@@ -251,42 +311,30 @@ KVILT_INLINE void quantGroup(const Decoder &decoder, const QuantRows &rows, std:
     KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
         dots[t].start();
     KVILT_UNROLL for (int p = 0; p < kPairs; ++p) {
-        typename Dot::Operand first, second;
         const int pair = int(half) * kPairs + p;
-        decoder.pair(pair, first, second);
-        KVILT_UNROLL for (int t = 0; t < kTokens; ++t) {
-            const std::byte *x = rows.quants(t, block) + 8 * pair;
-            dots[t].step(first, loadQuad(x));
-            dots[t].step(second, loadQuad(x + 4));
-            if ((2 * p + 2) % Dot::kFlush == 0 || p == kPairs - 1)
+        Codes first, second;
+        decoder.codes(pair, first, second);
+        stepRows<Dot, kTokens>(Dot::operand(first), rows, block, 2 * pair, dots);
+        stepRows<Dot, kTokens>(Dot::operand(second), rows, block, 2 * pair + 1, dots);
+        if ((2 * p + 2) % Dot::kFlush == 0 || p == kPairs - 1)
+            KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
                 dots[t].flush();
-        }
     }
-    constexpr std::int32_t kBias = std::int32_t(kFormat.offset) + Dot::kBias;
-    const F32x16 scale = decoder.scale(half);
-    F32x16 minimum = zero();
-    if constexpr (kFormat.mins)
-        minimum = decoder.minimum(half);
-    KVILT_UNROLL for (int t = 0; t < kTokens; ++t) {
-        I32x16 dot = dots[t].finish();
-        if constexpr (kBias != 0)
-            dot = isub(dot, iset1(kBias * rows.sum(t, block, half, kFormat.group)));
-        sums[t] = fma(toF32(dot), mul(scale, set1(rows.scale(t, block))), sums[t]);
-        if constexpr (kFormat.mins)
-            sums[t] = fma(minimum, set1(rows.scaledSum(t, block, half, kFormat.group)), sums[t]);
-    }
+    const GroupFactors<Decoder> factors(decoder, half);
+    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
+        factors.add(rows, t, block, half, dots[t].finish(), Dot::kBias, sums[t]);
 }
 
 // `ahead`, when not null: memory to fetch meanwhile, `aheadBytes` a block of 32 columns.
 template <typename Decoder, int kTokens>
 KVILT_INLINE void quantTile(Decoder decoder, const QuantRows &rows, std::uint32_t cols, F32x16 (&sums)[kTokens],
-                            const std::byte *ahead = nullptr, std::size_t aheadBytes = 0)
+                            Ahead *ahead = nullptr, std::size_t aheadBytes = 0)
 {
     KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
         sums[t] = zero();
     for (std::size_t block = 0; block < cols / 32; ++block) {
-        for (const std::byte *end = ahead + aheadBytes; ahead < end; ahead += 64)
-            __builtin_prefetch(ahead);
+        if (ahead)
+            ahead->fetch(aheadBytes);
         decoder.begin(block);
         quantGroup<Decoder, kTokens>(decoder, rows, block, 0, sums);
         if constexpr (Decoder::kFormat.group == 16)

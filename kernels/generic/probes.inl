@@ -14,9 +14,13 @@ std::uint64_t readMemory(const std::byte *data, std::size_t bytes) noexcept
     return bits;
 }
 
-// Dot products of code panels that stay in the first-level cache, as in a matmul without scales.
-std::uint64_t int8Peak(std::uint64_t rounds) noexcept
+// Of the matrix unit, where there is one; else dot products of code panels that stay in the first-level cache, as in a
+// matmul without scales.
+template <std::uint32_t kTokens>
+std::uint64_t dotPeak(std::uint64_t rounds) noexcept
 {
+    if constexpr (kTokens > 0)
+        return BlockUnit<kTokens>::peak(rounds);
     using Dot = UnsignedDot<15>;
     alignas(64) std::byte codes[512] = {};
     alignas(64) std::byte x[32] = {};
@@ -38,6 +42,8 @@ std::uint64_t int8Peak(std::uint64_t rounds) noexcept
     }
     return rounds * 8 * kQuantTokens * 128 + (ireduceAdd(sum) == 12345 ? 1 : 0); // the sum must not look unused
 }
+
+std::uint64_t int8Peak(std::uint64_t rounds) noexcept { return dotPeak<kBlockTokens>(rounds); }
 
 std::uint64_t f32Peak(std::uint64_t rounds) noexcept
 {

@@ -17,4 +17,7 @@ extern const KernelTable kTable;
 namespace avx512vnni {
 extern const KernelTable kTable;
 }
+namespace amx {
+extern const KernelTable kTable;
+}
 } // namespace kvilt::kernels

@@ -25,16 +25,11 @@ struct ScaleBy {
     F32x16 factor;
     KVILT_INLINE F32x16 operator()(F32x16 a, F32x16) const { return mul(a, factor); }
 };
-struct Softcap {
-    F32x16 cap;
-    KVILT_INLINE F32x16 operator()(F32x16 a, F32x16) const { return mul(cap, tanh(div(a, cap))); }
-};
 
 void siluMul(const float *gate, const float *up, std::uint32_t n, float *out) noexcept { zip(gate, up, n, out, SiluMul{}); }
 void geluMul(const float *gate, const float *up, std::uint32_t n, float *out) noexcept { zip(gate, up, n, out, GeluMul{}); }
 void addVectors(const float *a, const float *b, std::uint32_t n, float *out) noexcept { zip(a, b, n, out, Add{}); }
 void scaleVector(float factor, std::uint32_t n, float *x) noexcept { zip(x, x, n, x, ScaleBy{set1(factor)}); }
-void softcapVector(float cap, std::uint32_t n, float *x) noexcept { zip(x, x, n, x, Softcap{set1(cap)}); }
 
 // 1 / sqrt(mean(x^2) + eps); lane i sums the squares of columns congruent to i mod 16.
 KVILT_INLINE float inverseRms(const float *x, std::uint32_t n, float eps)
@@ -112,6 +107,9 @@ void rope(RopeKind kind, const float *cosSin, std::uint32_t rotated, std::uint32
 }
 
 // --- activation rows
+// Blocks whose largest magnitude is below become zeros: 127 divided by it would leave the range of floats.
+inline constexpr float kLeastMagnitude = 1e-36f;
+
 struct RowWriter {
     std::byte *row;
     ActivationLayout layout;
@@ -120,7 +118,7 @@ struct RowWriter {
     KVILT_INLINE void block32(std::uint32_t block, F32x16 a, F32x16 b) const
     {
         const float most = reduceMax(max(abs(a), abs(b)));
-        const float inverse = most > 0.0f ? 127.0f / most : 0.0f;
+        const float inverse = most > kLeastMagnitude ? 127.0f / most : 0.0f;
         const float scale = most / 127.0f;
         const I32x16 qa = quantise(a, inverse), qb = quantise(b, inverse);
         std::byte *at = row + layout.quants + std::size_t(block) * 32;
@@ -167,14 +165,4 @@ void rmsNormPrepare(ActivationFormat format, const float *x, const float *weight
                     std::byte *row) noexcept
 {
     zipPrepare(format, x, weight, cols, row, Normalise{set1(inverseRms(x, cols, eps))});
-}
-void siluMulPrepare(ActivationFormat format, const float *gate, const float *up, std::uint32_t cols,
-                    std::byte *row) noexcept
-{
-    zipPrepare(format, gate, up, cols, row, SiluMul{});
-}
-void geluMulPrepare(ActivationFormat format, const float *gate, const float *up, std::uint32_t cols,
-                    std::byte *row) noexcept
-{
-    zipPrepare(format, gate, up, cols, row, GeluMul{});
 }

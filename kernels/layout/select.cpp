@@ -4,8 +4,19 @@
 #include <cstdlib>
 #include <vector>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 namespace kvilt::kernels {
 namespace {
+
+// Linux lends the tile registers, of 8 KiB a thread, to processes that ask (arch_prctl, ARCH_REQ_XCOMP_PERM of XTILEDATA);
+// threads started later have the permission too.
+bool mayUseTiles()
+{
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
 
 std::vector<const KernelTable *> findTables()
 {
@@ -18,6 +29,9 @@ std::vector<const KernelTable *> findTables()
         tables.push_back(&avx512bw::kTable);
     if (wide && __builtin_cpu_supports("avx512vnni"))
         tables.push_back(&avx512vnni::kTable);
+    if (wide && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("amx-tile") &&
+        __builtin_cpu_supports("amx-int8") && mayUseTiles())
+        tables.push_back(&amx::kTable);
     return tables;
 }
 

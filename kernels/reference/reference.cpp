@@ -191,7 +191,7 @@ std::vector<double> rotated(const std::vector<double> &head)
 
 std::vector<double> attention(const std::vector<double> &query, const std::vector<std::vector<double>> &keys,
                               const std::vector<std::vector<double>> &values, std::size_t begin, std::size_t end,
-                              double scale, double softcap)
+                              double scale)
 {
     std::vector<double> scores;
     double most = -HUGE_VAL;
@@ -200,8 +200,6 @@ std::vector<double> attention(const std::vector<double> &query, const std::vecto
         for (std::size_t d = 0; d < query.size(); ++d)
             score += query[d] * keys[j][d];
         score *= scale;
-        if (softcap > 0)
-            score = softcap * std::tanh(score / softcap);
         scores.push_back(score);
         most = std::max(most, score);
     }

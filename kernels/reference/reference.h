@@ -31,6 +31,6 @@ std::vector<double> rotated(const std::vector<double> &head);
 // One query over keys and values [position][dim], positions [begin, end) visible.
 std::vector<double> attention(const std::vector<double> &query, const std::vector<std::vector<double>> &keys,
                               const std::vector<std::vector<double>> &values, std::size_t begin, std::size_t end,
-                              double scale, double softcap);
+                              double scale);
 
 } // namespace kvilt::kernels::reference

@@ -63,8 +63,10 @@ KVILT_INLINE F32x16 select(Mask mask, F32x16 yes, F32x16 no) { KVILT_LANES(F32x1
 
 // --- integers
 KVILT_INLINE I32x16 iset1(std::int32_t x) { KVILT_LANES(I32x16, x); }
+KVILT_INLINE I32x16 iload(const std::int32_t *p) { KVILT_LANES(I32x16, p[i]); }
 KVILT_INLINE I32x16 iadd(I32x16 a, I32x16 b) { KVILT_LANES(I32x16, a.lane[i] + b.lane[i]); }
 KVILT_INLINE I32x16 isub(I32x16 a, I32x16 b) { KVILT_LANES(I32x16, a.lane[i] - b.lane[i]); }
+KVILT_INLINE I32x16 imul(I32x16 a, std::int32_t b) { KVILT_LANES(I32x16, a.lane[i] * b); }
 KVILT_INLINE std::int32_t ireduceAdd(I32x16 a)
 {
     std::int32_t sum = 0;
@@ -85,6 +87,9 @@ KVILT_INLINE F32x16 scaleByPowerOf2(F32x16 x, I32x16 n)
     KVILT_LANES(F32x16, std::bit_cast<float>(std::bit_cast<std::uint32_t>(x.lane[i]) + (std::uint32_t(n.lane[i]) << 23)));
 }
 
+// p; where registers are few, in a way that makes the compiler read what is there anew
+KVILT_INLINE const float *readAgain(const float *p) { return p; }
+
 // --- narrow elements in memory, no alignment
 template <typename T>
 KVILT_INLINE T element(const std::byte *p, int i)
@@ -99,10 +104,10 @@ KVILT_INLINE F32x16 loadBf16(const std::byte *p) { KVILT_LANES(F32x16, bf16ToF32
 KVILT_INLINE F32x16 loadI8(const std::byte *p) { KVILT_LANES(F32x16, float(element<std::int8_t>(p, i))); }
 KVILT_INLINE F32x16 loadU8(const std::byte *p) { KVILT_LANES(F32x16, float(element<std::uint8_t>(p, i))); }
 KVILT_INLINE F32x16 loadFp8(const std::byte *p) { KVILT_LANES(F32x16, fp8ToF32(element<std::uint8_t>(p, i))); }
-// The low or the high nibble of 16 bytes, 0..15
-KVILT_INLINE F32x16 loadU4(const std::byte *p, bool high)
+// The low or the high nibble of 16 bytes, less 8
+KVILT_INLINE F32x16 loadI4(const std::byte *p, bool high)
 {
-    KVILT_LANES(F32x16, float(high ? element<std::uint8_t>(p, i) >> 4 : element<std::uint8_t>(p, i) & 15));
+    KVILT_LANES(F32x16, float((high ? element<std::uint8_t>(p, i) >> 4 : element<std::uint8_t>(p, i) & 15) - 8));
 }
 KVILT_INLINE void storeF32(std::byte *p, F32x16 x) { std::memcpy(p, x.lane, 64); }
 KVILT_INLINE void storeF16(std::byte *p, F32x16 x)
@@ -195,10 +200,17 @@ using UnsignedDot = PlainDot<std::uint8_t>;
 using SignedDot = PlainDot<std::int8_t>;
 
 // How much the registers hold at a time.
+// --- matrix units: see amx/vocabulary.h
+inline constexpr int kBlockTokens = 0; // tokens that one multiplies together; 0: there is none
+template <std::uint32_t kColumns>
+struct BlockUnit {};
+
 inline constexpr int kQuantTokens = 4;  // tokens of a tile of quantised weights
 inline constexpr int kFloatTokens = 2;  // tokens and panels of a tile of float weights, rows and vectors of attention
 inline constexpr int kFloatPanels = 2;
 inline constexpr int kFloatPanelsOneToken = 2;
+inline constexpr int kFewRows = 4;   // rows of attention when there are just so many, and their panels
+inline constexpr int kFewPanels = 1;
 
 #undef KVILT_LANES
 #undef KVILT_BYTES

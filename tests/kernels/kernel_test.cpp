@@ -19,6 +19,7 @@ std::vector<const KernelTable *> tablesUnderTest()
     if (tables.size() > 1) { // the emulation itself needs AVX2
         tables.push_back(&emulatedbw::kTable);
         tables.push_back(&emulatedvnni::kTable);
+        tables.push_back(&emulatedamx::kTable);
     }
 #endif
     return tables;

@@ -23,7 +23,6 @@ struct Case {
     std::uint32_t blockSize = 16;
     std::uint32_t context = 100;  // positions with K and V
     std::uint32_t window = 0;
-    float softcap = 0;
 };
 
 // K, V and queries of one sequence, and its paged memory in a shuffled order.
@@ -70,7 +69,6 @@ public:
         args.tokens = tokens;
         args.window = m_case.window;
         args.scale = 1 / std::sqrt(float(m_case.keyDim));
-        args.softcap = m_case.softcap;
         return args;
     }
 
@@ -104,7 +102,7 @@ public:
                 const float *query = m_queries.data() + (std::size_t(p) * m_case.queryHeads + h) * m_case.keyDim;
                 const std::size_t begin = m_case.window && p + 1 > m_case.window ? p + 1 - m_case.window : 0;
                 const auto row = reference::attention({query, query + m_case.keyDim}, keys[kvHead], values[kvHead], begin,
-                                                      p + 1, 1 / std::sqrt(double(m_case.keyDim)), m_case.softcap);
+                                                      p + 1, 1 / std::sqrt(double(m_case.keyDim)));
                 out.insert(out.end(), row.begin(), row.end());
             }
         return out;
@@ -177,7 +175,9 @@ const std::vector<Case> kCases{
     {.keyType = KvElement::q8, .valueType = KvElement::bf16, .queryHeads = 2, .keyDim = 96, .valueDim = 80, .blockSize = 32},
     {.context = 1100},
     {.keyType = KvElement::q8, .valueType = KvElement::q8, .heads = 1, .queryHeads = 4, .context = 1100, .window = 600},
-    {.heads = 1, .queryHeads = 2, .blockSize = 512, .context = 1030, .window = 33, .softcap = 20},
+    {.heads = 1, .queryHeads = 2, .blockSize = 512, .context = 1030, .window = 33},
+    {.heads = 2, .queryHeads = 8, .context = 300}, // four rows a KV head and token
+    {.keyType = KvElement::f32, .valueType = KvElement::bf16, .heads = 1, .queryHeads = 4, .valueDim = 48, .context = 150, .window = 70},
     {.keyType = KvElement::q4, .valueType = KvElement::q4, .context = 90},
     {.keyType = KvElement::q8, .valueType = KvElement::q4, .heads = 1, .queryHeads = 4, .keyDim = 96, .valueDim = 96, .context = 600},
     {.keyType = KvElement::fp8, .valueType = KvElement::fp8, .queryHeads = 4, .context = 90},

@@ -28,6 +28,21 @@ private slots:
         QVERIFY(std::get<std::string>(chosen).find("neon") != std::string::npos);
     }
 
+    void aMatrixUnitIsNeverChosenWhereThereIsNone()
+    {
+        const bool has = __builtin_cpu_supports("amx-int8") && __builtin_cpu_supports("amx-tile");
+        const auto chosen = selectKernels("amx");
+        if (const auto *table = std::get_if<const KernelTable *>(&chosen)) {
+            QVERIFY(has);
+            QCOMPARE(QString((*table)->name), QString("amx"));
+            return;
+        }
+        // Without it, or where the system does not lend its registers.
+        QVERIFY(std::get<std::string>(chosen).starts_with("KVILT_FORCE_ISA names \"amx\", which this machine cannot run; choose one of: scalar"));
+        for (const KernelTable *table : availableKernels())
+            QVERIFY(QString(table->name) != QString("amx"));
+    }
+
     void theEnvironmentForces()
     {
         qputenv("KVILT_FORCE_ISA", "scalar");

@@ -11,4 +11,7 @@ extern const KernelTable kTable;
 namespace emulatedvnni {
 extern const KernelTable kTable;
 }
+namespace emulatedamx {
+extern const KernelTable kTable;
+}
 } // namespace kvilt::kernels
