@@ -59,4 +59,43 @@ constexpr std::uint32_t matmulSharedBytes(WeightType type, const MatmulShape &sh
     return staging > joining ? staging : joining;
 }
 
+// The prepared row of a fused product: after the above; codes, scales, then the 16 floats that its sums need.
+constexpr std::uint32_t fusedCodeBytes(WeightType type, std::uint32_t units) { return units * (int8Input(type) ? 64 : 256); }
+constexpr std::uint32_t fusedScaleBytes(WeightType type, std::uint32_t units) { return int8Input(type) ? units * 16 : 16; }
+constexpr std::uint32_t fusedBytes(WeightType type, std::uint32_t units)
+{
+    return fusedCodeBytes(type, units) + fusedScaleBytes(type, units) + 64;
+}
+
+// --- matmul_group_<type> (sm_90a): two warpgroups take 8 tiles of rows each, all take 128 tokens; one warp of the third, which
+// gives its registers to them, has the copy engine fetch units `kGroupStages` ahead. An output adds up its units in ascending order.
+inline constexpr std::uint32_t kGroupTiles = 16, kGroupStages = 4, kGroupMatmulThreads = 384;
+
+// Types that this kernel is compiled for: the common ones.
+constexpr bool groupType(WeightType type)
+{
+    switch (type) {
+    case WeightType::F16:
+    case WeightType::BF16:
+    case WeightType::Q4_0:
+    case WeightType::Q4_1:
+    case WeightType::Q5_0:
+    case WeightType::Q5_1:
+    case WeightType::Q8_0:
+    case WeightType::Q4_K:
+    case WeightType::Q5_K:
+    case WeightType::Q6_K:
+    case WeightType::IQ4_NL:
+    case WeightType::IQ4_XS: return true;
+    default: return false;
+    }
+}
+inline constexpr std::uint32_t kGroupInputBytes = 128 * 128; // of a stage, at its start
+constexpr std::uint32_t groupStageBytes(WeightType type)
+{
+    const std::uint32_t weights = kGroupTiles * (weightLayout(type).unitBytes + weightLayout(type).headerBytes);
+    return (kGroupInputBytes + weights + 1023) / 1024 * 1024;
+}
+constexpr std::uint32_t groupSharedBytes(WeightType type) { return kGroupStages * (groupStageBytes(type) + 16); }
+
 } // namespace kvilt::kernels::cuda
