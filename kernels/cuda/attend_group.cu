@@ -115,13 +115,13 @@ struct GroupBlock {
         const std::uint32_t first = tile * kSplitTokens;
         if (first >= seen.begin && first + kSplitTokens <= seen.end)
             return;
-        for (std::uint32_t i = threadIndex() % 128; i < kSplitTokens * kPanels * 8; i += 128) {
+        for (std::uint32_t i = threadIndex(); i < kSplitTokens * kPanels * 8; i += 128 * groups) {
             const std::uint32_t key = i / (kPanels * 8), position = first + key, chunk = i % (kPanels * 8);
             if (position < seen.begin || position >= seen.end)
                 *reinterpret_cast<Words4 *>(values(stage) + chunk / 8 * kPanelBytes + swizzled(key, chunk % 8 * 16)) = Words4{};
         }
         publishShared();
-        syncGroup(1 + group(), 128);
+        syncGroup(1 + kGroups, 128 * groups);
     }
 
     KV_DEVICE void release(Barrier *done) const
@@ -142,6 +142,7 @@ struct GroupBlock {
         }
         commitProducts();
         waitForProducts<0>();
+        holdSums(s);
         release(barrier(2, stage));
     }
 
@@ -181,6 +182,7 @@ struct GroupBlock {
             multiplyByColumns(o, weights[step], matrixDescriptor(values(stage) + step * 16 * kSwizzleRow, kPanelBytes, 1024), true);
         commitProducts();
         waitForProducts<0>();
+        holdSums(o);
         release(barrier(3, stage));
     }
 

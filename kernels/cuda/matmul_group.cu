@@ -127,6 +127,8 @@ struct GroupProduct {
             loadFragments(unit, 1, second);
             multiplyBlock(unit, 1, second, sums);
             waitForProducts<0>();
+            holdSums(sums[0]);
+            holdSums(sums[1]);
             release(unit);
         }
     }

@@ -26,12 +26,8 @@ constexpr bool int8Input(WeightType type) { return panelFormat(type).floatBytes 
 constexpr MatmulShape shapeOne(WeightType type) { return {1, 1, int8Input(type) ? 4u : 2u}; }
 constexpr MatmulShape shapeTwo(WeightType type) { return {2, 1, int8Input(type) ? 4u : 2u}; }
 constexpr MatmulShape shapeMedium(WeightType type) { return {2, 4, int8Input(type) ? 2u : 1u}; }
-// Where minima stand for 16 columns, four row tiles would not fit the registers.
-constexpr MatmulShape shapeLarge(WeightType type)
-{
-    const PanelFormat format = panelFormat(type);
-    return {format.mins && format.group == 16 ? 2u : 4u, 8, 2};
-}
+// Where scales stand for 16 columns, four row tiles and eight token tiles do not fit the registers (Q6_K: sm_120 spills).
+constexpr MatmulShape shapeLarge(WeightType type) { return {panelFormat(type).group == 16 ? 2u : 4u, 8, 2}; }
 
 // Bytes of one warp's stage: weights, input codes, input scales.
 constexpr std::uint32_t stageWeightBytes(WeightType type, const MatmulShape &shape)

@@ -34,7 +34,6 @@ struct MatmulBlock {
     std::uint32_t tokens;              // of this block, at least 1
     std::byte *stages;                 // this warp's
     Codebook codebook;
-    Prepared in;
 
     KV_DEVICE explicit MatmulBlock(const MatmulParams &params) : p(params)
     {
@@ -44,11 +43,6 @@ struct MatmulBlock {
             codebook.table[i] = p.table[i];
         codebook.unit = p.unit;
         stages = sharedMemory() + warp() * kStages * kStageBytes;
-        in = p.in;
-        if (fused()) {
-            in.codes = sharedMemory() + matmulSharedBytes(kType, kShape);
-            in.scales = reinterpret_cast<float *>(in.codes + fusedCodeBytes(kType, p.units));
-        }
         KV_UNROLL for (std::uint32_t i = 0; i < kRowTiles; ++i)
         {
             const Place place = placeOf(i);
@@ -73,11 +67,20 @@ struct MatmulBlock {
     }
 
     KV_DEVICE bool fused() const { return kTokenTiles == 1 && p.fused != 0; }
+    // Not a member: it would take registers that the larger shapes do not have.
+    KV_DEVICE Prepared input() const
+    {
+        if (!fused())
+            return p.in;
+        std::byte *codes = sharedMemory() + matmulSharedBytes(kType, kShape);
+        return {codes, reinterpret_cast<float *>(codes + fusedCodeBytes(kType, p.units))};
+    }
     // The input's norm and format, by the block for itself: the same steps as prepare_<format>.
     KV_DEVICE void prepareInput() const
     {
-        float *scratch = reinterpret_cast<float *>(reinterpret_cast<std::byte *>(in.scales) + fusedScaleBytes(kType, p.units));
-        PrepareRow row(p.prepare, in, scratch);
+        const Prepared to = input();
+        float *scratch = reinterpret_cast<float *>(reinterpret_cast<std::byte *>(to.scales) + fusedScaleBytes(kType, p.units));
+        PrepareRow row(p.prepare, to, scratch);
         row.begin();
         if constexpr (kInt8)
             row.toInt8();
@@ -118,24 +121,24 @@ struct MatmulBlock {
         std::byte *to = stage(index) + kStageWeights;
         const std::uint64_t row = std::uint64_t(p.units) * kUnitCodes;
         if (fused()) {
-            const std::byte *from = in.codes + unitOf(index) * kUnitCodes;
+            const std::byte *from = input().codes + unitOf(index) * kUnitCodes;
             if (lane() < kChunks) {
                 const std::uint32_t at = lane() * 16;
                 *reinterpret_cast<Words4 *>(to + at / kPart * kTokens * kPart + at % kPart) = words4At(from + at);
             } else if (kInt8 && lane() == kChunks) {
-                *reinterpret_cast<Words4 *>(to + kStageCodes) = *reinterpret_cast<const Words4 *>(in.scales + unitOf(index) * 4);
+                *reinterpret_cast<Words4 *>(to + kStageCodes) = *reinterpret_cast<const Words4 *>(input().scales + unitOf(index) * 4);
             }
             return;
         }
         for (std::uint32_t i = lane(); i < tokens * kChunks; i += 32) {
             const std::uint32_t token = i / kChunks, at = i % kChunks * 16;
             copyAsync16(to + (at / kPart * kTokens + token) * kPart + at % kPart,
-                        in.codes + (firstToken + token) * row + std::uint64_t(unitOf(index)) * kUnitCodes + at);
+                        p.in.codes + (firstToken + token) * row + std::uint64_t(unitOf(index)) * kUnitCodes + at);
         }
         if constexpr (kInt8) {
             std::byte *scales = to + kStageCodes;
             for (std::uint32_t token = lane(); token < tokens; token += 32)
-                copyAsync16(scales + token * 16, in.scales + ((firstToken + token) * std::uint64_t(p.units) + unitOf(index)) * 4);
+                copyAsync16(scales + token * 16, p.in.scales + ((firstToken + token) * std::uint64_t(p.units) + unitOf(index)) * 4);
         }
     }
 
@@ -294,7 +297,7 @@ struct MatmulBlock {
         return (a + b) + (c + d);
     }
 
-    KV_DEVICE float factor(std::uint32_t token) const { return kInt8 ? 1.0f : in.scales[firstToken + token]; }
+    KV_DEVICE float factor(std::uint32_t token) const { return kInt8 ? 1.0f : input().scales[firstToken + token]; }
 
     // Element `at` of the tile is row at % 16 of token at / 16, so that neighbouring threads store neighbouring rows.
     KV_DEVICE void storeElement(std::uint32_t rowTile, std::uint32_t tokenTile, std::uint32_t inGroup, std::uint32_t at) const

@@ -91,6 +91,14 @@ KV_DEVICE void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;
 template <int kPending>
 KV_DEVICE void waitForProducts() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory"); }
 
+// Between a wait and the first use of its sums: no instruction moves across.
+template <std::uint32_t kCount>
+KV_DEVICE void holdSums(float (&d)[kCount])
+{
+    KV_UNROLL for (std::uint32_t i = 0; i < kCount; ++i)
+        asm volatile("" : "+f"(d[i])::"memory");
+}
+
 #define KV_D8(i)                                                                                                             \
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define KV_D32(i) KV_D8(i), KV_D8(i + 8), KV_D8(i + 16), KV_D8(i + 24)
@@ -172,6 +180,8 @@ KV_DEVICE void beginProducts() {}
 KV_DEVICE void commitProducts() { emulator::commitProducts(); }
 template <int kPending>
 KV_DEVICE void waitForProducts() { emulator::waitForProducts(kPending); }
+template <std::uint32_t kCount>
+KV_DEVICE void holdSums(float (&)[kCount]) {}
 template <bool kBfloat>
 KV_DEVICE void multiplyByK(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b, bool accumulate)
 {
