@@ -24,7 +24,7 @@ endif()
 # The architectures to build, in `out`: numbers, and in `out_ptx` those whose PTX goes along for devices that come later.
 function(kvilt_cuda_architectures out out_ptx)
   if(KVILT_CUDA_ARCHITECTURES STREQUAL "all" OR NOT KVILT_CUDA_ARCHITECTURES)
-    set(wanted 75 80 86 89 90 100 120)
+    set(wanted 75 80 86 89 90 100 103 110 120)
     if(NOT KVILT_CUDA_ARCHITECTURES) # each costs minutes of the compiler
       execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE wanted ERROR_QUIET
                       RESULT_VARIABLE failed)

@@ -42,4 +42,21 @@ constexpr AttentionShared attentionShared(std::uint32_t keyDim, std::uint32_t va
     return s;
 }
 
+// attend_group: queries [group][64 dims][64 rows], then stages of keys and values [64 dims][kSplitTokens], all in rows of 128
+// bytes, then barriers.
+inline constexpr std::uint32_t kGroups = 2, kGroupRows = 64, kStages = 2;
+inline constexpr std::uint32_t kGroupThreads = 128 * kGroups + 32;
+
+struct GroupShared {
+    std::uint32_t stages = 0, barriers = 0, total = 0;
+};
+constexpr GroupShared groupShared(std::uint32_t dim)
+{
+    GroupShared s;
+    s.stages = kGroups * kGroupRows * dim * 2;
+    s.barriers = s.stages + kStages * 2 * kSplitTokens * dim * 2;
+    s.total = s.barriers + 4 * kStages * 8;
+    return s;
+}
+
 } // namespace kvilt::kernels::cuda

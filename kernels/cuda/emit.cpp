@@ -111,4 +111,11 @@ std::vector<std::string_view> kernelNames(const DeviceFacts &device)
     return names;
 }
 
+std::vector<std::string_view> warpgroupKernelNames()
+{
+    std::vector<std::string_view> names{"prepare_group", "attend_group_64", "attend_group_128"};
+    detail::addGroupNames(names);
+    return names;
+}
+
 } // namespace kvilt::kernels::cuda

@@ -4,6 +4,7 @@
 #include "kernels/cuda/emit_impl.h"
 
 #include <bit>
+#include <cstddef>
 
 namespace kvilt::kernels::cuda::detail {
 namespace {
@@ -34,6 +35,28 @@ std::uint32_t tileWarps(const KvShape &k, const KvShape &v, const DeviceFacts &d
 std::uint32_t blockShift(const KvShape &shape)
 {
     return static_cast<std::uint32_t>(std::countr_zero(shape.blockSize));
+}
+
+// f16 heads of 64 or 128 dims; the copy engine's addresses are multiples of 16.
+bool usesGroups(const AttentionOp &op, const DeviceFacts &device)
+{
+    const KvShape &k = op.kv.keyShape, &v = op.kv.valueShape;
+    const auto aligned = [](const std::byte *p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+    return device.warpgroups && !device.deterministic && k.type == KvElement::f16 && v.type == KvElement::f16 && k.dim == v.dim &&
+           (k.dim == 64 || k.dim == 128) && aligned(op.kv.keys) && aligned(op.kv.values);
+}
+
+void emitGroups(Emitter &e, const AttentionOp &op, AttendParams p)
+{
+    const KvShape &k = op.kv.keyShape;
+    AttendGroupParams g{};
+    p.pieces = ceilDivide(kTileRows * p.share, kGroups * kGroupRows);
+    g.a = p;
+    g.boxTokens = std::min(k.blockSize, kSplitTokens);
+    e.launch(k.dim == 64 ? "attend_group_64" : "attend_group_128", {p.kvHeads * p.pieces, op.tileCount, 1}, kGroupThreads,
+             groupShared(k.dim).total, g);
+    e.tensor(offsetof(AttendGroupParams, keys), {op.kv.keys, op.kv.blockStride, k.dim, k.blockSize, k.heads, g.boxTokens});
+    e.tensor(offsetof(AttendGroupParams, values), {op.kv.values, op.kv.blockStride, k.dim, k.blockSize, k.heads, g.boxTokens});
 }
 
 } // namespace
@@ -119,6 +142,8 @@ void emitAttention(Emitter &e, const AttentionOp &op)
         e.launch("attend_merge", {op.slices, op.heads, 1}, 128, 0, p);
         return;
     }
+    if (usesGroups(op, e.device))
+        return emitGroups(e, op, p);
     p.warps = tileWarps(k, v, e.device);
     p.pieces = ceilDivide(kTileRows * p.share, 16 * p.warps);
     e.launch(kTile[bfKeys][bfValues], {p.kvHeads * p.pieces, op.tileCount, 1}, 32 * p.warps, sharedFor(k, v, 16 * p.warps, false), p);

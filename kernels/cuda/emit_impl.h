@@ -59,6 +59,15 @@ struct Emitter {
         l.programmatic = device.sm >= 90;
         l.setParams(params);
     }
+    // Of the last launch: a view at `offset` of its parameters.
+    void tensor(std::size_t offset, const TensorView &view)
+    {
+        if (!out)
+            return;
+        Launch &l = out->back();
+        std::memcpy(l.params.data() + offset, &view, sizeof view);
+        l.tensors[l.tensorCount++] = {static_cast<std::uint32_t>(offset), view};
+    }
 };
 
 // The input of products: floats or bf16 in memory, or a NormedInput.
@@ -86,5 +95,6 @@ void emitAttention(Emitter &e, const AttentionOp &op);
 
 void addProductNames(const DeviceFacts &device, std::vector<std::string_view> &names);
 void addAttentionNames(std::vector<std::string_view> &names);
+void addGroupNames(std::vector<std::string_view> &names);
 
 } // namespace kvilt::kernels::cuda::detail

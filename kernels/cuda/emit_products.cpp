@@ -3,6 +3,8 @@
 // launch. Gate and up of one type are one launch with the activation in it.
 #include "kernels/cuda/emit_impl.h"
 
+#include <utility>
+
 namespace kvilt::kernels::cuda::detail {
 namespace {
 
@@ -48,6 +50,28 @@ Choice choose(WeightType type, std::uint32_t tokens, bool gated, const DeviceFac
     return gated ? Choice{k.two, shapeTwo(type)} : Choice{k.one, shapeOne(type)};
 }
 
+// --- warpgroups (sm_90a)
+constexpr std::uint32_t kGroupLeast = 64; // tokens: beyond, half a block's are there
+
+bool usesGroups(const Emitter &e, WeightType type, std::uint32_t tokens)
+{
+    return e.device.warpgroups && !e.device.deterministic && tokens > kGroupLeast && groupType(kernelType(type)) && kernelType(type) == type;
+}
+
+constexpr std::pair<WeightType, const char *> kGroupKernels[] = {
+    {WeightType::F16, "matmul_group_F16"},       {WeightType::BF16, "matmul_group_BF16"},     {WeightType::Q4_0, "matmul_group_Q4_0"},
+    {WeightType::Q4_1, "matmul_group_Q4_1"},     {WeightType::Q5_0, "matmul_group_Q5_0"},     {WeightType::Q5_1, "matmul_group_Q5_1"},
+    {WeightType::Q8_0, "matmul_group_Q8_0"},     {WeightType::Q4_K, "matmul_group_Q4_K"},     {WeightType::Q5_K, "matmul_group_Q5_K"},
+    {WeightType::Q6_K, "matmul_group_Q6_K"},     {WeightType::IQ4_NL, "matmul_group_IQ4_NL"}, {WeightType::IQ4_XS, "matmul_group_IQ4_XS"}};
+
+const char *groupKernel(WeightType type)
+{
+    for (const auto &[of, name] : kGroupKernels)
+        if (of == type)
+            return name;
+    return nullptr;
+}
+
 // A device of little shared memory computes gate and up one after the other.
 bool fitsGated(WeightType type, const DeviceFacts &device)
 {
@@ -85,6 +109,16 @@ public:
         return to;
     }
 
+    // True where a product of one token prepares its input itself, as `to` says then. A second block must fit beside it.
+    bool fuses(WeightType type, std::uint32_t shared, PrepareParams &to)
+    {
+        const bool delta = !m_in.rows.data && m_in.normed.delta;
+        if (m_in.tokens != 1 || delta || 2 * (shared + fusedBytes(type, weightUnits(m_in.cols)) + 1024) > m_e.device.sharedPerBlock)
+            return false;
+        to = params();
+        return true;
+    }
+
     // Row-major bf16 or f16, for cuBLASLt.
     std::uint16_t *plain(bool half)
     {
@@ -97,6 +131,27 @@ public:
         p.plain = to;
         p.plainHalf = half;
         m_e.launch("prepare_plain", {m_in.tokens, 1, 1}, 256, 64, p);
+        return to;
+    }
+
+    // For warpgroups: once in each of the orders that types want.
+    Prepared group(WeightType type)
+    {
+        const bool half = type != WeightType::BF16, fromCodes = int8Input(type);
+        const std::size_t index = fromCodes ? 2 : half ? 1 : 0;
+        if (m_groupDone[index])
+            return m_group[index];
+        m_groupDone[index] = true;
+        const std::uint32_t rows = ceilDivide(m_in.tokens, kGroupTokens) * kGroupTokens;
+        Prepared &to = m_group[index];
+        to.codes = m_e.scratch.take(std::uint64_t(rows) * weightUnits(m_in.cols) * 128);
+        to.scales = m_e.scratch.take<float>(std::uint64_t(m_in.tokens) * 4);
+        PrepareParams p = params();
+        p.to = to;
+        p.plainHalf = half;
+        p.rows = m_in.tokens;
+        p.fromCodes = fromCodes;
+        m_e.launch("prepare_group", {rows, 1, 1}, 256, 64, p);
         return to;
     }
 
@@ -129,6 +184,8 @@ private:
     bool m_done[4] = {};
     bool m_added = false;
     bool m_plainCounted[2] = {};
+    bool m_groupDone[3] = {};
+    Prepared m_group[3];
     Prepared m_prepared[4];
     std::uint16_t *m_plain[2] = {};
 };
@@ -148,13 +205,12 @@ void emitF32(Emitter &e, const ProductInput &in, const Product &product, const P
     e.launch("matmul_F32", {ceilDivide(p.rows, 8u), 1, 1}, 256, 0, p);
 }
 
-MatmulParams matmulParams(const ProductInput &in, WeightType type, const Prepared &prepared)
+MatmulParams matmulParams(const ProductInput &in, WeightType type)
 {
     MatmulParams p{};
     p.units = weightUnits(in.cols);
     p.tileBytes = weightTileBytes(weightLayout(type), in.cols);
     p.tokens = in.tokens;
-    p.in = prepared;
     const PanelFormat format = panelFormat(type);
     p.unit = format.unit;
     if (format.codebook())
@@ -162,21 +218,40 @@ MatmulParams matmulParams(const ProductInput &in, WeightType type, const Prepare
     return p;
 }
 
+// Where the product's input comes from: prepared by a launch before, or by the product itself, which then needs more `shared`.
+void readInput(MatmulParams &p, Preparer &preparer, WeightType type, bool groups, std::uint32_t &shared)
+{
+    if (groups) {
+        p.in = preparer.group(type);
+    } else if (preparer.fuses(type, shared, p.prepare)) {
+        p.fused = 1;
+        shared += fusedBytes(type, p.units);
+    } else {
+        p.in = preparer.get(inputFormat(type));
+    }
+}
+
 // One launch for up to three matrices of one type.
-void emitType(Emitter &e, const ProductInput &in, std::span<const Product> products, const Prepared &prepared, bool add)
+void emitType(Emitter &e, const ProductInput &in, std::span<const Product> products, Preparer &preparer, bool add)
 {
     const WeightType type = products[0].weights.type;
+    const bool groups = usesGroups(e, type, in.tokens);
     const Choice choice = choose(type, in.tokens, false, e.device);
-    MatmulParams p = matmulParams(in, type, prepared);
+    const std::uint32_t rowTiles = groups ? kGroupTiles : choice.shape.rowTiles;
+    std::uint32_t shared = matmulSharedBytes(type, choice.shape);
+    MatmulParams p = matmulParams(in, type);
+    readInput(p, preparer, type, groups, shared);
     p.store = add ? Store::add : Store::set;
     p.ldOut = products[0].ldOut;
     std::uint32_t tile = 0;
     for (const Product &product : products) {
         p.segments[p.segmentCount++] = {product.weights.data, product.out, product.weights.rows, tile};
-        tile += ceilDivide(ceilDivide(product.weights.rows, kTileWeightRows), choice.shape.rowTiles) * choice.shape.rowTiles;
+        tile += ceilDivide(ceilDivide(product.weights.rows, kTileWeightRows), rowTiles) * rowTiles;
     }
-    e.launch(choice.kernel, {ceilDivide(in.tokens, choice.shape.tokenTiles * 8), tile / choice.shape.rowTiles, 1}, kMatmulThreads,
-             matmulSharedBytes(type, choice.shape), p);
+    if (groups)
+        e.launch(groupKernel(type), {ceilDivide(in.tokens, kGroupTokens), tile / rowTiles, 1}, kGroupMatmulThreads, groupSharedBytes(type), p);
+    else
+        e.launch(choice.kernel, {ceilDivide(in.tokens, choice.shape.tokenTiles * 8), tile / rowTiles, 1}, kMatmulThreads, shared, p);
 }
 
 // --- cuBLASLt
@@ -228,9 +303,8 @@ void emitProducts(Emitter &e, const ProductInput &in, std::span<const Product> p
             emitBlas(e, in, products[i], preparer, add);
             continue;
         }
-        const Prepared prepared = preparer.get(inputFormat(type));
         if (type == WeightType::F32) {
-            emitF32(e, in, products[i], prepared, add);
+            emitF32(e, in, products[i], preparer.get(InputFormat::f32), add);
             continue;
         }
         Product same[kMaxMatrices];
@@ -240,7 +314,7 @@ void emitProducts(Emitter &e, const ProductInput &in, std::span<const Product> p
                 same[count++] = products[j];
                 done[j] = true;
             }
-        emitType(e, in, {same, count}, prepared, add);
+        emitType(e, in, {same, count}, preparer, add);
     }
 }
 
@@ -258,8 +332,11 @@ void emitGated(Emitter &e, const GatedOp &op)
     const bool bf16 = op.out.element == Element::bf16;
     if (type == op.up.type && type != WeightType::F32 && !usesBlas(e, type, op.rows) && fitsGated(type, e.device)) {
         Preparer preparer(e, in);
+        const bool groupwise = usesGroups(e, type, op.rows);
         const Choice choice = choose(type, op.rows, true, e.device);
-        MatmulParams p = matmulParams(in, type, preparer.get(inputFormat(type)));
+        std::uint32_t shared = matmulSharedBytes(type, choice.shape);
+        MatmulParams p = matmulParams(in, type);
+        readInput(p, preparer, type, groupwise, shared);
         p.store = Store::gated;
         p.activation = static_cast<std::uint32_t>(op.activation);
         p.outBf16 = bf16;
@@ -267,9 +344,11 @@ void emitGated(Emitter &e, const GatedOp &op)
         p.segmentCount = 2;
         p.segments[0] = {op.gate.data, static_cast<float *>(op.out.data), op.gate.rows, 0};
         p.segments[1] = {op.up.data, nullptr, op.up.rows, 0};
-        const std::uint32_t groups = ceilDivide(ceilDivide(op.gate.rows, kTileWeightRows), choice.shape.rowTiles / 2);
-        e.launch(choice.kernel, {ceilDivide(op.rows, choice.shape.tokenTiles * 8), groups, 1}, kMatmulThreads,
-                 matmulSharedBytes(type, choice.shape), p);
+        const std::uint32_t rowTiles = groupwise ? kGroupTiles : choice.shape.rowTiles;
+        const std::uint32_t groups = ceilDivide(ceilDivide(op.gate.rows, kTileWeightRows), rowTiles / 2);
+        if (groupwise)
+            return e.launch(groupKernel(type), {ceilDivide(op.rows, kGroupTokens), groups, 1}, kGroupMatmulThreads, groupSharedBytes(type), p);
+        e.launch(choice.kernel, {ceilDivide(op.rows, choice.shape.tokenTiles * 8), groups, 1}, kMatmulThreads, shared, p);
         return;
     }
     const std::uint64_t floats = std::uint64_t(op.rows) * op.gate.rows;
@@ -291,6 +370,12 @@ void addProductNames(const DeviceFacts &device, std::vector<std::string_view> &n
         if (k.large)
             names.emplace_back(k.large);
     }
+}
+
+void addGroupNames(std::vector<std::string_view> &names)
+{
+    for (const auto &entry : kGroupKernels)
+        names.emplace_back(entry.second);
 }
 
 } // namespace kvilt::kernels::cuda::detail

@@ -26,12 +26,8 @@ constexpr bool int8Input(WeightType type) { return panelFormat(type).floatBytes 
 constexpr MatmulShape shapeOne(WeightType type) { return {1, 1, int8Input(type) ? 4u : 2u}; }
 constexpr MatmulShape shapeTwo(WeightType type) { return {2, 1, int8Input(type) ? 4u : 2u}; }
 constexpr MatmulShape shapeMedium(WeightType type) { return {2, 4, int8Input(type) ? 2u : 1u}; }
-// Where minima stand for 16 columns, four row tiles would not fit the registers.
-constexpr MatmulShape shapeLarge(WeightType type)
-{
-    const PanelFormat format = panelFormat(type);
-    return {format.mins && format.group == 16 ? 2u : 4u, 8, 2};
-}
+// Where scales stand for 16 columns, four row tiles and eight token tiles do not fit the registers (Q6_K: sm_120 spills).
+constexpr MatmulShape shapeLarge(WeightType type) { return {panelFormat(type).group == 16 ? 2u : 4u, 8, 2}; }
 
 // Bytes of one warp's stage: weights, input codes, input scales.
 constexpr std::uint32_t stageWeightBytes(WeightType type, const MatmulShape &shape)
@@ -58,5 +54,44 @@ constexpr std::uint32_t matmulSharedBytes(WeightType type, const MatmulShape &sh
     const std::uint32_t joining = kMatmulWarps * joinedTiles(shape) * 512;
     return staging > joining ? staging : joining;
 }
+
+// The prepared row of a fused product: after the above; codes, scales, then the 16 floats that its sums need.
+constexpr std::uint32_t fusedCodeBytes(WeightType type, std::uint32_t units) { return units * (int8Input(type) ? 64 : 256); }
+constexpr std::uint32_t fusedScaleBytes(WeightType type, std::uint32_t units) { return int8Input(type) ? units * 16 : 16; }
+constexpr std::uint32_t fusedBytes(WeightType type, std::uint32_t units)
+{
+    return fusedCodeBytes(type, units) + fusedScaleBytes(type, units) + 64;
+}
+
+// --- matmul_group_<type> (sm_90a): two warpgroups take 8 tiles of rows each, all take 128 tokens; one warp of the third, which
+// gives its registers to them, has the copy engine fetch units `kGroupStages` ahead. An output adds up its units in ascending order.
+inline constexpr std::uint32_t kGroupTiles = 16, kGroupStages = 4, kGroupMatmulThreads = 384;
+
+// Types that this kernel is compiled for: the common ones.
+constexpr bool groupType(WeightType type)
+{
+    switch (type) {
+    case WeightType::F16:
+    case WeightType::BF16:
+    case WeightType::Q4_0:
+    case WeightType::Q4_1:
+    case WeightType::Q5_0:
+    case WeightType::Q5_1:
+    case WeightType::Q8_0:
+    case WeightType::Q4_K:
+    case WeightType::Q5_K:
+    case WeightType::Q6_K:
+    case WeightType::IQ4_NL:
+    case WeightType::IQ4_XS: return true;
+    default: return false;
+    }
+}
+inline constexpr std::uint32_t kGroupInputBytes = 128 * 128; // of a stage, at its start
+constexpr std::uint32_t groupStageBytes(WeightType type)
+{
+    const std::uint32_t weights = kGroupTiles * (weightLayout(type).unitBytes + weightLayout(type).headerBytes);
+    return (kGroupInputBytes + weights + 1023) / 1024 * 1024;
+}
+constexpr std::uint32_t groupSharedBytes(WeightType type) { return kGroupStages * (groupStageBytes(type) + 16); }
 
 } // namespace kvilt::kernels::cuda

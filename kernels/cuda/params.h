@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "kernels/cuda/api/emit.h"
 #include "kernels/cuda/api/ops.h"
 
 #include <cstdint>
@@ -42,7 +43,15 @@ struct PrepareParams {
     Prepared to;
     std::uint16_t *plain; // [rows][cols]
     std::uint32_t plainHalf;
+    std::uint32_t rows;   // prepare_group: rows from here on are zeros
+    std::uint32_t fromCodes;
 };
+
+// The input of matmul_group_<type> (sm_90a): 16-bit floats, [128 tokens][unit][token][64 columns], rows of 128 bytes swizzled
+// (device/warpgroup.cuh), so that a piece of 16 KiB is copied as it is. x = factor * value, f16 (factor: a power of 2) or bf16
+// (plainHalf == 0). fromCodes: each 16 columns in the order in which int8 fragments (weight_layout.h) give them:
+// 0 1 4 5 8 9 12 13, 2 3 6 7 10 11 14 15.
+inline constexpr std::uint32_t kGroupTokens = 128;
 
 enum class Store : std::uint32_t { set, add, gated };
 
@@ -67,6 +76,8 @@ struct MatmulParams {
     std::uint64_t ldOut;      // elements
     std::uint32_t table[4];   // codebook types: what a code stands for, and the unit of the scales
     float unit;
+    std::uint32_t fused;      // one token, kernels of one token tile: each block prepares the input itself, in shared memory
+    PrepareParams prepare;    // how (without delta); `in` and `to` are not used
 };
 
 // One warp an output row of 32-bit float weights, any number of tokens: [grid.x = rows / 8].
@@ -177,6 +188,17 @@ struct AttendParams {
     std::uint32_t keyTiles;    // of the longest context: the stride of partials
     std::uint32_t warps;       // of an attend_tile block
     std::uint32_t pieces;      // of a host tile
+};
+
+// attend_group_64, attend_group_128 (sm_90a): a block's two warpgroups keep 64 (token, head) rows each:
+//   [grid.x = KV heads * pieces of a host tile][grid.y = host tiles]. `warps` and `partials` are not used.
+struct alignas(128) TensorSlot {
+    std::byte bytes[kTensorSlotBytes]; // a TensorView, or what the driver makes of it
+};
+struct AttendGroupParams {
+    AttendParams a;
+    std::uint32_t boxTokens;
+    TensorSlot keys, values;
 };
 constexpr std::uint32_t partialFloats(std::uint32_t valueDim) { return valueDim + 4; } // values, maximum, sum, 2 unused
 

@@ -22,6 +22,16 @@ KV_PREPARE_KERNEL(f16x2, toHalfPairs)
 KV_PREPARE_KERNEL(f32, toFloats)
 KV_PREPARE_KERNEL(plain, toPlain)
 
+KV_KERNEL(prepare_group, kc::PrepareParams, 256, 4)
+{
+    kd::waitForEarlierLaunches();
+    kd::letNextLaunchBegin();
+    kd::PrepareRow row(p);
+    if (row.row < p.rows)
+        row.begin();
+    row.toGroup();
+}
+
 KV_KERNEL(embed, kc::EmbedParams, 256, 4)
 {
     kd::waitForEarlierLaunches();

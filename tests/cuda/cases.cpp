@@ -20,6 +20,7 @@ using Random = std::mt19937;
 
 constexpr double kFloatLimit = 1e-6;
 constexpr double kInt8Limit = 5e-4;
+constexpr double kRoundedLimit = 1e-5; // inputs rounded to bf16
 
 std::vector<float> randomFloats(Random &random, std::size_t count)
 {
@@ -66,7 +67,8 @@ Built buildProject(Arena &arena, Random &random, WeightType type, std::uint32_t 
     cuda::ProjectOp op;
     op.weights = randomMatrix(arena, random, type, rows, cols);
     op.rows = tokens;
-    op.in = {arena.place(randomFloats(random, std::size_t(cols) * 100)), arena.place(randomFloats(random, cols)), nullptr, nullptr, 1e-5f};
+    op.in = {arena.place(randomFloats(random, std::size_t(cols) * std::max(tokens, 100u))), arena.place(randomFloats(random, cols)), nullptr,
+             nullptr, 1e-5f};
     op.out = arena.place(randomFloats(random, std::size_t(rows) * tokens));
     op.ldOut = rows;
     op.add = true;
@@ -343,6 +345,31 @@ std::vector<Case> kernelCases(const cuda::DeviceFacts &device, bool quick)
     addAttention(cases, device, quick);
     for (const bool greedyOnly : {true, false})
         cases.push_back({greedyOnly ? "greedy tokens" : "drawn tokens", 0, [=](Arena &a, Random &r) { return buildSample(a, r, greedyOnly); }});
+    return cases;
+}
+
+std::vector<Case> fastCases(const cuda::DeviceFacts &device, bool quick)
+{
+    std::vector<Case> cases;
+    for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::Q4_0, WeightType::Q4_1, WeightType::Q5_0, WeightType::Q5_1,
+                                  WeightType::Q8_0, WeightType::Q4_K, WeightType::Q5_K, WeightType::Q6_K, WeightType::IQ4_NL, WeightType::IQ4_XS}) {
+        const std::string name = kernels::info(type).name;
+        const std::uint32_t cols = colsFor(type, quick ? 288 : 1120), rows = quick ? 40 : 600;
+        const double limit = type == WeightType::BF16 ? kRoundedLimit : type == WeightType::F16 || device.warpgroups ? kFloatLimit : kInt8Limit;
+        for (const std::uint32_t tokens : quick ? std::vector<std::uint32_t>{70} : std::vector<std::uint32_t>{65, 128, 300})
+            cases.push_back({"many tokens " + name + ", " + std::to_string(tokens), limit,
+                             [=](Arena &a, Random &r) { return buildProject(a, r, type, rows, cols, tokens); }});
+        cases.push_back({"many tokens gated " + name, 4 * limit, [=](Arena &a, Random &r) { return buildGated(a, r, type, 70); }});
+    }
+    for (const std::uint32_t dim : {64u, 128u})
+        for (const std::uint32_t blockSize : {16u, 64u, 256u})
+            for (const std::uint32_t window : {0u, 100u}) {
+                const AttentionSetup s{.dim = dim, .blockSize = blockSize, .window = window};
+                cases.push_back({"prefill by dim " + std::to_string(dim) + ", block " + std::to_string(blockSize) + ", window " + std::to_string(window),
+                                 kFloatLimit, [=](Arena &a, Random &r) {
+                                     return buildAttention(a, r, s, {{0, quick ? 20u : 200u}, {quick ? 100u : 900u, 70}});
+                                 }});
+            }
     return cases;
 }
 

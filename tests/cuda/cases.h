@@ -55,6 +55,10 @@ struct Case {
 // `quick`: a few of each kind, for sanitizers and for the emulator.
 std::vector<Case> kernelCases(const cuda::DeviceFacts &device, bool quick);
 
+// What a device that need not be deterministic runs instead for many tokens: cuBLASLt, warpgroups. Limits are wider where
+// inputs are rounded to 16 bits.
+std::vector<Case> fastCases(const cuda::DeviceFacts &device, bool quick);
+
 // The same row computed in different company must have the same bytes: pairs of cases whose outputs are compared from their
 // starts, as far as the shorter one goes.
 struct TwinCase {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// kvilt-cuda-check [--quick] [--bench] [--only TEXT] [--gpu N]: every kernel against the reference on a GPU, then the same rows in
-// different company bit for bit; --bench times them instead. Exit code 0: all passed; 1: some failed; 2: not understood; 77: no GPU.
+// kvilt-cuda-check [--quick] [--fast] [--bench] [--only TEXT] [--gpu N]: every kernel against the reference on a GPU, then the same
+// rows in different company bit for bit; --fast: what runs instead where bits may depend on the path (cuBLASLt, warpgroups);
+// --bench times them. Exit code 0: all passed; 1: some failed; 2: not understood; 77: no GPU.
 #include "engine/backend/cuda/driver_device.h"
 #include "tests/cuda/bench.h"
 #include "tests/cuda/runner.h"
@@ -13,7 +14,7 @@
 namespace {
 
 struct Options {
-    bool quick = false, bench = false;
+    bool quick = false, fast = false, bench = false;
     std::string only;
     int gpu = 0;
 };
@@ -24,6 +25,8 @@ bool parse(int argc, char **argv, Options &options)
         const std::string argument = argv[i];
         if (argument == "--quick")
             options.quick = true;
+        else if (argument == "--fast")
+            options.fast = true;
         else if (argument == "--bench")
             options.bench = true;
         else if (argument == "--only" && i + 1 < argc)
@@ -41,7 +44,7 @@ kvilt::Result<std::unique_ptr<kvilt::backend::cuda::Device>> open(const Options 
     using namespace kvilt::backend::cuda;
     KVILT_TRY(auto driver, openDriver());
     KVILT_TRY(auto plugin, openPlugin());
-    return openDevice(std::move(driver), std::move(plugin), options.gpu, !options.bench); // timings: cuBLASLt where it is
+    return openDevice(std::move(driver), std::move(plugin), options.gpu, !options.bench && !options.fast);
 }
 
 void printLine(const std::string &line)
@@ -56,7 +59,7 @@ int main(int argc, char **argv)
 {
     Options options;
     if (!parse(argc, argv, options)) {
-        std::fprintf(stderr, "usage: kvilt-cuda-check [--quick] [--bench] [--only TEXT] [--gpu N]\n");
+        std::fprintf(stderr, "usage: kvilt-cuda-check [--quick] [--fast] [--bench] [--only TEXT] [--gpu N]\n");
         return 2;
     }
     auto device = open(options);
@@ -65,7 +68,8 @@ int main(int argc, char **argv)
         return 77;
     }
     const auto &info = (*device)->info();
-    std::printf("%s, sm_%u, cuBLASLt %s\n", info.name.c_str(), info.facts.sm, info.blas.c_str());
+    std::printf("%s, sm_%u, cuBLASLt %s, %s\n", info.name.c_str(), info.facts.sm, info.blas.c_str(),
+                info.facts.warpgroups ? "warpgroups" : "portable kernels");
     if (options.bench) {
         const auto done = kvilt::cudacheck::runBench(**device, printLine);
         if (!done)

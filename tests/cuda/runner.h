@@ -32,7 +32,8 @@ private:
     Result<void> m_status;
 };
 
-// Every case against the reference, then every twin against its twin. `filter`: only names that contain it.
+// Every case against the reference, then, on a deterministic device, every twin against its twin; another runs fastCases() only.
+// `filter`: only names that contain it.
 void runCases(backend::cuda::Device &device, bool quick, const std::string &filter, Report &report);
 
 } // namespace kvilt::cudacheck

@@ -51,6 +51,10 @@ inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kEventBlockingSync = 1;
 inline constexpr unsigned kCaptureThreadLocal = 1;
 
+inline constexpr int kTensorFloat16 = 6;
+inline constexpr int kTensorSwizzle128 = 3;
+inline constexpr int kTensorPromotion128 = 2; // what is fetched goes to the second-level cache in 128-byte pieces
+
 inline constexpr int kAttributeClusterDimension = 4;
 inline constexpr int kAttributeProgrammaticSerialization = 6;
 
@@ -145,7 +149,10 @@ struct AccessDescription {
     X(graphInstantiate, "cuGraphInstantiateWithFlags", (GraphExec * exec, GraphHandle graph, unsigned long long flags))     \
     X(graphLaunch, "cuGraphLaunch", (GraphExec exec, Stream stream))                                                        \
     X(graphExecDestroy, "cuGraphExecDestroy", (GraphExec exec))                                                             \
-    X(graphDestroy, "cuGraphDestroy", (GraphHandle graph))
+    X(graphDestroy, "cuGraphDestroy", (GraphHandle graph))                                                                   \
+    X(tensorEncode, "cuTensorMapEncodeTiled",                                                                               \
+      (void *map, int type, unsigned rank, void *base, const std::uint64_t *sizes, const std::uint64_t *strides,            \
+       const std::uint32_t *box, const std::uint32_t *steps, int interleave, int swizzle, int promotion, int fill))
 
 // The driver's functions. Tests fill it with their own.
 struct Driver {

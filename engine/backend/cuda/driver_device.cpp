@@ -20,6 +20,7 @@ using kernels::cuda::Op;
 namespace {
 
 constexpr std::uint32_t kOldestSm = 75;
+constexpr std::uint32_t kWarpgroupSm = 90; // what their instructions need is in no other architecture
 constexpr std::uint32_t kDriverWithGraphEdges = 12030; // programmatic launches may be recorded from here on
 constexpr std::uint32_t kSharedWithoutAsking = 48u << 10;
 
@@ -98,7 +99,7 @@ public:
     {
         m_launches.clear();
         kernels::cuda::emit(op, m_info.facts, queue == Queue::compute ? m_scratch.data() : nullptr, m_launches);
-        for (const Launch &launch : m_launches)
+        for (Launch &launch : m_launches)
             KVILT_TRY_VOID(launch.kernel ? launchKernel(launch, stream(queue)) : multiply(launch.gemm, stream(queue)));
         return {};
     }
@@ -242,6 +243,45 @@ private:
                                                         "; install the whole program again.");
             m_kernels[text] = {function};
         }
+        findWarpgroupKernels();
+        return {};
+    }
+
+    // A plug-in that was built without them still runs: the portable kernels do the same work.
+    void findWarpgroupKernels()
+    {
+        kernels::cuda::DeviceFacts &facts = m_info.facts;
+        if (facts.sm != kWarpgroupSm || facts.deterministic)
+            return;
+        std::unordered_map<std::string, Kernel> found;
+        for (const std::string_view name : kernels::cuda::warpgroupKernelNames()) {
+            Kernel kernel;
+            for (const api::Module module : m_modules)
+                if (!kernel.function && driver().moduleFunction(&kernel.function, module, std::string(name).c_str()) != api::kOk)
+                    kernel.function = nullptr;
+            if (!kernel.function)
+                return;
+            found.emplace(name, kernel);
+        }
+        m_kernels.merge(found);
+        facts.warpgroups = true;
+    }
+
+    // Puts the driver's form of a launch's tensor views into its parameters.
+    Result<void> encodeTensors(Launch &launch)
+    {
+        constexpr std::uint64_t kAnyBlock = 1ull << 31; // block tables name only blocks that are there
+        for (std::uint32_t i = 0; i < launch.tensorCount; ++i) {
+            const kernels::cuda::TensorView &view = launch.tensors[i].view;
+            const std::uint64_t row = std::uint64_t(view.dim) * 2;
+            const std::uint64_t sizes[4] = {view.dim, view.tokens, view.heads, kAnyBlock};
+            const std::uint64_t strides[3] = {row, row * view.tokens, view.blockStride};
+            const std::uint32_t box[4] = {64, view.boxTokens, 1, 1}, steps[4] = {1, 1, 1, 1};
+            KVILT_TRY_VOID(check(driver().tensorEncode(launch.params.data() + launch.tensors[i].offset, api::kTensorFloat16, 4,
+                                                       const_cast<std::byte *>(view.base), sizes, strides, box, steps, 0,
+                                                       api::kTensorSwizzle128, api::kTensorPromotion128, 0),
+                                 "the launch of " + std::string(launch.kernel)));
+        }
         return {};
     }
 
@@ -256,8 +296,9 @@ private:
             m_info.blas = m_blas->version();
     }
 
-    Result<void> launchKernel(const Launch &launch, api::Stream on)
+    Result<void> launchKernel(Launch &launch, api::Stream on)
     {
+        KVILT_TRY_VOID(encodeTensors(launch));
         const auto at = m_kernels.find(launch.kernel);
         if (at == m_kernels.end())
             return check(api::kNotFound, "the launch of " + std::string(launch.kernel));
@@ -279,7 +320,7 @@ private:
         }
         const api::LaunchConfig config{launch.grid[0],  launch.grid[1],     launch.grid[2], launch.block[0],   launch.block[1],
                                        launch.block[2], launch.sharedBytes, on,             attributes.data(), count};
-        void *parameters[] = {const_cast<std::byte *>(launch.params.data())};
+        void *parameters[] = {launch.params.data()};
         return check(driver().launchKernel(&config, kernel.function, parameters, nullptr), "the launch of " + at->first);
     }
 

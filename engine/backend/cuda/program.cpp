@@ -332,7 +332,7 @@ std::string CudaProgram::numerics() const
 {
     const DeviceInfo &info = m_device.info();
     return "cuda:sm_" + std::to_string(info.facts.sm) + ":" + std::to_string(kernels::cuda::kKernelVersion) + ":" +
-           (info.facts.blas ? info.blas : "none");
+           (info.facts.blas ? info.blas : "none") + (info.facts.warpgroups ? "+wgmma" : "");
 }
 
 std::string CudaProgram::isa() const

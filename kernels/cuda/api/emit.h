@@ -22,7 +22,17 @@ struct DeviceFacts {
     std::uint64_t l2Bytes = 0;
     bool deterministic = false;        // own kernels only, no bit depends on the batch
     bool blas = false;                 // cuBLASLt is there (and deterministic is false)
+    bool warpgroups = false;           // sm_90, and the plug-in holds warpgroupKernelNames() (and deterministic is false)
 };
+
+// One side of a KV pool as the copy engine of sm_90 sees it: 16-bit elements [block][head][token][dim]. It fetches boxes of
+// [boxTokens][64 dims], in shared memory rows of 128 bytes whose 16-byte chunk i lies at i ^ (row % 8).
+struct TensorView {
+    const std::byte *base = nullptr; // aligned to 16
+    std::uint64_t blockStride = 0;   // bytes, a multiple of 16
+    std::uint32_t dim = 0, tokens = 0, heads = 0, boxTokens = 0;
+};
+inline constexpr std::uint32_t kTensorSlotBytes = 128; // the driver's form of it, in a kernel's parameters
 
 // A kernel launch, or a product for cuBLASLt.
 struct Launch {
@@ -36,7 +46,14 @@ struct Launch {
     bool programmatic = false;          // may start while the launch before it drains (sm_90 and later): it waits on
                                         // the grid dependency itself, and so does everything after it
     std::uint32_t paramBytes = 0;
-    alignas(16) std::array<std::byte, kMaxParams> params{}; // the kernel's one parameter, a struct by value
+    alignas(128) std::array<std::byte, kMaxParams> params{}; // the kernel's one parameter, a struct by value
+    // Views whose driver's form goes to 128 bytes of the parameters; until then the view itself lies there.
+    struct Tensor {
+        std::uint32_t offset = 0;
+        TensorView view;
+    };
+    std::uint32_t tensorCount = 0;
+    std::array<Tensor, 2> tensors{};
 
     // out[m][n] (f32, ldc) (+)= sum_k a[m][k] (ldA) * b[n][k] (ldB), bf16 or f16 inputs, f32 accumulation.
     struct Gemm {
@@ -73,8 +90,10 @@ Element elementFor(const Matrix &next, const DeviceFacts &device);
 bool weightSupported(WeightType type);
 bool kvSupported(const KvShape &keys, const KvShape &values, const DeviceFacts &device);
 
-// Every kernel name that emit() may give for this device: the plug-in must hold them all.
+// Every kernel name that emit() may give for this device: the plug-in must hold them all. Those of the second list are for
+// devices with `warpgroups`; where a plug-in lacks one, that is false.
 std::vector<std::string_view> kernelNames(const DeviceFacts &device);
+std::vector<std::string_view> warpgroupKernelNames();
 
 // Part of the numerics tag: raised when any kernel gives other bits.
 inline constexpr std::uint32_t kKernelVersion = 1;

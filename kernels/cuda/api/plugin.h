@@ -12,7 +12,7 @@ extern "C" {
 
 #define KVILT_CUDA_PLUGIN_MAGIC 0x4b56434du /* "KVCM" */
 /* Raised when this struct, a parameter struct of a kernel, or the meaning of one changes. */
-#define KVILT_CUDA_PLUGIN_ABI 1u
+#define KVILT_CUDA_PLUGIN_ABI 2u
 
 typedef struct KviltCudaImage {
     const char *name;  /* the source it was compiled from, for messages: "matmul_q4" */

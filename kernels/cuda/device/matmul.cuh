@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/device/activation.cuh"
 #include "kernels/cuda/device/mma.cuh"
+#include "kernels/cuda/device/prepare.cuh"
 #include "kernels/cuda/device/weights.cuh"
 #include "kernels/cuda/matmul_shape.h"
 #include "kernels/cuda/params.h"
@@ -65,6 +66,31 @@ struct MatmulBlock {
         return {segment, tile - p.segments[segment].firstTile};
     }
 
+    KV_DEVICE bool fused() const { return kTokenTiles == 1 && p.fused != 0; }
+    // Not a member: it would take registers that the larger shapes do not have.
+    KV_DEVICE Prepared input() const
+    {
+        if (!fused())
+            return p.in;
+        std::byte *codes = sharedMemory() + matmulSharedBytes(kType, kShape);
+        return {codes, reinterpret_cast<float *>(codes + fusedCodeBytes(kType, p.units))};
+    }
+    // The input's norm and format, by the block for itself: the same steps as prepare_<format>.
+    KV_DEVICE void prepareInput() const
+    {
+        const Prepared to = input();
+        float *scratch = reinterpret_cast<float *>(reinterpret_cast<std::byte *>(to.scales) + fusedScaleBytes(kType, p.units));
+        PrepareRow row(p.prepare, to, scratch);
+        row.begin();
+        if constexpr (kInt8)
+            row.toInt8();
+        else if constexpr (kType == WeightType::BF16)
+            row.toBfloatPairs();
+        else
+            row.toHalfPairs();
+        syncBlock();
+    }
+
     KV_DEVICE std::byte *stage(std::uint32_t index) const { return stages + index % kStages * kStageBytes; }
     KV_DEVICE std::uint32_t ownUnits() const { return (p.units + kMatmulWarps - 1 - warp()) / kMatmulWarps; }
     KV_DEVICE std::uint32_t unitOf(std::uint32_t index) const { return index * kMatmulWarps + warp(); }
@@ -94,6 +120,16 @@ struct MatmulBlock {
         constexpr std::uint32_t kPart = kInt8 ? 32 : 64, kChunks = kUnitCodes / 16;
         std::byte *to = stage(index) + kStageWeights;
         const std::uint64_t row = std::uint64_t(p.units) * kUnitCodes;
+        if (fused()) {
+            const std::byte *from = input().codes + unitOf(index) * kUnitCodes;
+            if (lane() < kChunks) {
+                const std::uint32_t at = lane() * 16;
+                *reinterpret_cast<Words4 *>(to + at / kPart * kTokens * kPart + at % kPart) = words4At(from + at);
+            } else if (kInt8 && lane() == kChunks) {
+                *reinterpret_cast<Words4 *>(to + kStageCodes) = *reinterpret_cast<const Words4 *>(input().scales + unitOf(index) * 4);
+            }
+            return;
+        }
         for (std::uint32_t i = lane(); i < tokens * kChunks; i += 32) {
             const std::uint32_t token = i / kChunks, at = i % kChunks * 16;
             copyAsync16(to + (at / kPart * kTokens + token) * kPart + at % kPart,
@@ -223,6 +259,10 @@ struct MatmulBlock {
         for (std::uint32_t i = 0; i < minOf(kStages, count); ++i)
             fetchWeights(i); // nobody writes weights: they may be under way before the launch before is done
         waitForEarlierLaunches();
+        if constexpr (kTokenTiles == 1) {
+            if (fused())
+                prepareInput();
+        }
         KV_NO_UNROLL for (std::uint32_t i = 0; i < kStages; ++i)
         {
             if (i < count)
@@ -257,7 +297,7 @@ struct MatmulBlock {
         return (a + b) + (c + d);
     }
 
-    KV_DEVICE float factor(std::uint32_t token) const { return kInt8 ? 1.0f : p.in.scales[firstToken + token]; }
+    KV_DEVICE float factor(std::uint32_t token) const { return kInt8 ? 1.0f : input().scales[firstToken + token]; }
 
     // Element `at` of the tile is row at % 16 of token at / 16, so that neighbouring threads store neighbouring rows.
     KV_DEVICE void storeElement(std::uint32_t rowTile, std::uint32_t tokenTile, std::uint32_t inGroup, std::uint32_t at) const

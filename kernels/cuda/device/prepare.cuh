@@ -45,14 +45,18 @@ KV_DEVICE float inverseRms(const float *x, std::uint32_t cols, float epsilon, fl
 
 struct PrepareRow {
     const PrepareParams &p;
+    Prepared to;
     std::uint32_t row;
     float *x;
     float factor;   // of the norm
-    float *scratch; // 8 floats
+    float *scratch; // 8 floats of shared memory
 
     KV_DEVICE explicit PrepareRow(const PrepareParams &params)
-        : p(params), row(blockX()), x(params.x + std::uint64_t(row) * params.cols), factor(1),
-          scratch(reinterpret_cast<float *>(sharedMemory()))
+        : PrepareRow(params, params.to, reinterpret_cast<float *>(sharedMemory()))
+    {
+    }
+    KV_DEVICE PrepareRow(const PrepareParams &params, const Prepared &where, float *sharedScratch)
+        : p(params), to(where), row(blockX()), x(params.x + std::uint64_t(row) * params.cols), factor(1), scratch(sharedScratch)
     {
     }
 
@@ -84,8 +88,8 @@ struct PrepareRow {
     // A warp takes 32 columns: x = scale * q, q = round(x * 127 / most).
     KV_DEVICE void toInt8() const
     {
-        std::byte *codes = p.to.codes + std::uint64_t(row) * p.units * 64;
-        float *scales = p.to.scales + std::uint64_t(row) * p.units * 4;
+        std::byte *codes = to.codes + std::uint64_t(row) * p.units * 64;
+        float *scales = to.scales + std::uint64_t(row) * p.units * 4;
         for (std::uint32_t block = warp(); block < p.units * 2; block += kPrepareThreads / 32) {
             const float value = at(block * 32 + lane());
             const float most = warpMax(absOf(value));
@@ -111,7 +115,7 @@ struct PrepareRow {
 
     KV_DEVICE void toBfloatPairs() const
     {
-        auto *codes = reinterpret_cast<std::uint16_t *>(p.to.codes) + std::uint64_t(row) * p.units * 128;
+        auto *codes = reinterpret_cast<std::uint16_t *>(to.codes) + std::uint64_t(row) * p.units * 128;
         for (std::uint32_t k = threadIndex(); k < p.units * 64; k += kPrepareThreads) {
             const float value = at(k);
             const std::uint32_t high = floatToBfloat(value);
@@ -119,7 +123,7 @@ struct PrepareRow {
             codes[pairPlace(k) + 4] = std::uint16_t(floatToBfloat(value - bfloatToFloat(high)));
         }
         if (threadIndex() == 0)
-            p.to.scales[row] = 1;
+            to.scales[row] = 1;
     }
 
     // f16 has little range: the row is divided by the power of two next above its largest value.
@@ -131,7 +135,7 @@ struct PrepareRow {
         most = blockMax(most, scratch);
         const std::uint32_t exponent = minOf(maxOf(bitsOf(most) >> 23 & 255u, 2u), 251u);
         const float up = floatOf((exponent + 1) << 23), down = floatOf((253 - exponent) << 23);
-        auto *codes = reinterpret_cast<std::uint16_t *>(p.to.codes) + std::uint64_t(row) * p.units * 128;
+        auto *codes = reinterpret_cast<std::uint16_t *>(to.codes) + std::uint64_t(row) * p.units * 128;
         for (std::uint32_t k = threadIndex(); k < p.units * 64; k += kPrepareThreads) {
             const float value = at(k) * down;
             const std::uint16_t high = floatToHalf(value);
@@ -139,12 +143,43 @@ struct PrepareRow {
             codes[pairPlace(k) + 4] = floatToHalf(value - halfToFloat(high));
         }
         if (threadIndex() == 0)
-            p.to.scales[row] = up;
+            to.scales[row] = up;
+    }
+
+    // One piece of 64 columns of one of 128 rows (params.h, matmul_group): where element k of this row lies, in 16-bit words.
+    KV_DEVICE std::uint64_t groupPlace(std::uint32_t k) const
+    {
+        const std::uint32_t inGroup = row % kGroupTokens, i = k % 16;
+        const std::uint32_t at = p.fromCodes ? i / 4 * 2 + i % 4 / 2 * 8 + i % 2 : i, byte = (k % 64 / 16 * 16 + at) * 2;
+        const std::uint64_t piece = std::uint64_t(row / kGroupTokens) * p.units + k / 64;
+        return (piece * kGroupTokens + inGroup) * 64 + ((byte / 16 ^ inGroup % 8) * 16 + byte % 16) / 2;
+    }
+    // As toHalfPairs() without the low halves; bf16 has range enough. Rows beyond the last are zeros.
+    KV_DEVICE void toGroup() const
+    {
+        auto *codes = reinterpret_cast<std::uint16_t *>(to.codes);
+        if (row >= p.rows) {
+            for (std::uint32_t k = threadIndex(); k < p.units * 64; k += kPrepareThreads)
+                codes[groupPlace(k)] = 0;
+            return;
+        }
+        float most = 0;
+        for (std::uint32_t k = threadIndex(); k < p.cols; k += kPrepareThreads)
+            most = maxOf(most, absOf(at(k)));
+        most = blockMax(most, scratch);
+        const std::uint32_t exponent = p.plainHalf ? minOf(maxOf(bitsOf(most) >> 23 & 255u, 2u), 251u) : 126u;
+        const float up = floatOf((exponent + 1) << 23), down = floatOf((253 - exponent) << 23);
+        for (std::uint32_t k = threadIndex(); k < p.units * 64; k += kPrepareThreads) {
+            const float value = at(k) * down;
+            codes[groupPlace(k)] = p.plainHalf ? floatToHalf(value) : std::uint16_t(floatToBfloat(value));
+        }
+        if (threadIndex() == 0)
+            to.scales[row] = up;
     }
 
     KV_DEVICE void toFloats() const
     {
-        float *out = reinterpret_cast<float *>(p.to.codes) + std::uint64_t(row) * p.units * 64;
+        float *out = reinterpret_cast<float *>(to.codes) + std::uint64_t(row) * p.units * 64;
         for (std::uint32_t k = threadIndex(); k < p.units * 64; k += kPrepareThreads)
             out[k] = at(k);
     }

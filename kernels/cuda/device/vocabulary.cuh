@@ -54,7 +54,7 @@ KV_DEVICE std::uint32_t blockY() { return blockIdx.y; }
 KV_DEVICE std::uint32_t blockZ() { return blockIdx.z; }
 KV_DEVICE std::byte *sharedMemory()
 {
-    extern __shared__ __align__(128) std::byte dynamicShared[];
+    extern __shared__ __align__(1024) std::byte dynamicShared[];
     return dynamicShared;
 }
 

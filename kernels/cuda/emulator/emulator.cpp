@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/cuda/emulator/emulator.h"
+#include "kernels/cuda/emulator/block.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <random>
-#include <ucontext.h>
 #include <utility>
-#include <vector>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
@@ -22,53 +18,26 @@ constexpr std::size_t kStackBytes = 64 * 1024;
 constexpr std::uint32_t kWarp = 32;
 constexpr std::uint32_t kMostShared = 227 * 1024;
 
-struct Kernel {
-    std::uint32_t threads;
-    std::size_t paramBytes;
-    void (*body)(const void *);
-};
-
 std::map<std::string, Kernel, std::less<>> &kernels()
 {
     static std::map<std::string, Kernel, std::less<>> all;
     return all;
 }
 
-enum class Wait : std::uint8_t { nothing, warp, block, done };
-
-struct Copy {
-    void *to;
-    const void *from;
-};
-
-struct Fiber {
-    ucontext_t context;
-    Wait wait = Wait::nothing;
-    WarpFunction function = nullptr;
-    const void *in = nullptr;
-    void *out = nullptr;
-    std::vector<std::vector<Copy>> groups; // committed, oldest first
-    std::vector<Copy> open;
-};
-
-struct Block {
-    const Launch *launch = nullptr;
-    const Kernel *kernel = nullptr;
-    std::uint32_t index[3] = {};
-    std::vector<Fiber> fibers;
-    std::vector<std::byte> stacks;
-    std::byte *shared = nullptr;
-    ucontext_t scheduler;
-    std::uint32_t current = 0;
-    std::string error;
-};
-
 thread_local Block *tBlock = nullptr;
 
+} // namespace
+
+Block &block()
+{
+    return *tBlock;
+}
 Fiber &self()
 {
     return tBlock->fibers[tBlock->current];
 }
+
+namespace {
 
 void switchToScheduler()
 {
@@ -94,11 +63,15 @@ void fiberMain()
     switchToScheduler(); // never comes back
 }
 
+} // namespace
+
 void pause(Wait what)
 {
     self().wait = what;
     switchToScheduler();
 }
+
+namespace {
 
 void resume(Block &block, std::uint32_t thread)
 {
@@ -120,6 +93,8 @@ void startFiber(Block &block, std::uint32_t thread)
     fiber.wait = Wait::nothing;
     fiber.groups.clear();
     fiber.open.clear();
+    fiber.products.clear();
+    fiber.openProducts.clear();
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = block.stacks.data() + thread * kStackBytes;
     fiber.context.uc_stack.ss_size = kStackBytes;
@@ -158,12 +133,45 @@ bool releaseBlock(Block &block)
     return true;
 }
 
+// Named barriers: as many as it is for have come.
+bool releaseGroups(Block &block)
+{
+    std::map<std::uint32_t, std::vector<Fiber *>> waiting;
+    for (Fiber &fiber : block.fibers)
+        if (fiber.wait == Wait::group)
+            waiting[fiber.group].push_back(&fiber);
+    bool any = false;
+    for (auto &[group, fibers] : waiting) {
+        if (fibers.size() != fibers.front()->groupThreads)
+            continue;
+        for (Fiber *fiber : fibers)
+            fiber->wait = Wait::nothing;
+        any = true;
+    }
+    return any;
+}
+
+// Those that poll go on, for a while also when nothing else moves.
+bool releasePolls(Block &block, bool moved)
+{
+    constexpr std::uint32_t kMostPolls = 2000;
+    bool polled = false;
+    for (Fiber &fiber : block.fibers)
+        if (fiber.wait == Wait::poll) {
+            fiber.wait = Wait::nothing;
+            polled = true;
+        }
+    block.polls = moved ? 0 : block.polls + 1;
+    return polled && block.polls < kMostPolls;
+}
+
 bool release(Block &block)
 {
     bool any = releaseBlock(block);
+    any = releaseGroups(block) || any;
     for (std::uint32_t first = 0; first < block.fibers.size(); first += kWarp)
         any = releaseWarp(block, first) || any;
-    return any;
+    return releasePolls(block, any) || any;
 }
 
 void runBlock(Block &block, std::mt19937 &random)
@@ -173,6 +181,10 @@ void runBlock(Block &block, std::mt19937 &random)
         order[t] = t;
         startFiber(block, t);
     }
+    block.barriers.clear();
+    block.deliveries.clear();
+    block.polls = 0;
+    block.random = &random;
     std::memset(block.shared, 0xff, block.launch->sharedBytes);
     while (block.error.empty()) {
         std::shuffle(order.begin(), order.end(), random);
@@ -223,9 +235,9 @@ std::string run(const Launch &launch, std::uint32_t seed)
     block.error = check(launch, found->second);
     block.fibers.resize(found->second.threads);
     block.stacks.resize(found->second.threads * kStackBytes);
-    // Exactly as large as asked for, so that a sanitizer sees what lies beyond.
+    // Hardly larger than asked for, so that a sanitizer sees what lies beyond.
     const std::unique_ptr<std::byte, void (*)(void *)> shared(
-        static_cast<std::byte *>(std::aligned_alloc(128, std::max(128u, (launch.sharedBytes + 127) / 128 * 128))), std::free);
+        static_cast<std::byte *>(std::aligned_alloc(1024, std::max(1024u, (launch.sharedBytes + 1023) / 1024 * 1024))), std::free);
     block.shared = shared.get();
     std::mt19937 random(seed);
     Block *const before = std::exchange(tBlock, &block);

@@ -38,6 +38,26 @@ void copyAsync16(void *shared, const void *global);
 void commitCopies();
 void waitForCopies(int pending);
 
+// --- sm_90: the copy engine, barriers in shared memory that count its bytes, products of four warps
+struct WideProduct {
+    float *sums;            // this lane's part of [64][columns]
+    const std::uint32_t *a; // its fragment of A, or null: `aMatrix` says where A lies
+    std::uint64_t aMatrix, bMatrix;
+    std::uint32_t columns;
+    bool bfloat, bByColumns, accumulate; // bByColumns: neighbours of B in memory are columns, not k
+};
+std::uint32_t sharedAddress(const void *p);
+void syncGroup(std::uint32_t group, std::uint32_t threads);
+void initBarrier(std::uint64_t *barrier, std::uint32_t count);
+void arrive(std::uint64_t *barrier, std::uint32_t bytes); // and expects so many bytes more in this phase
+bool phaseDone(std::uint64_t *barrier, std::uint32_t parity);
+void poll();
+void copyBulk(std::byte *shared, const void *global, std::uint32_t bytes, std::uint64_t *barrier);
+void copyBox(std::byte *shared, const TensorView &view, const std::uint32_t (&at)[4], std::uint64_t *barrier);
+void addProduct(const WideProduct &product); // runs at the wait that covers it
+void commitProducts();
+void waitForProducts(std::size_t pending);
+
 // A function of the whole warp: in[l] and out[l] belong to lane l. All lanes must call with the same function.
 using WarpFunction = void (*)(const void *const *in, void *const *out);
 void warpTogether(WarpFunction function, const void *in, void *out);

@@ -27,6 +27,14 @@ DeviceFacts hopper()
     return {.sm = 90, .multiprocessors = 132, .sharedPerBlock = 227 * 1024, .l2Bytes = 50u << 20, .deterministic = true};
 }
 
+DeviceFacts hopperFast()
+{
+    DeviceFacts facts = hopper();
+    facts.deterministic = false;
+    facts.warpgroups = true;
+    return facts;
+}
+
 DeviceFacts turing()
 {
     return {.sm = 75, .multiprocessors = 40, .sharedPerBlock = 64 * 1024, .l2Bytes = 4u << 20, .deterministic = true};

@@ -47,6 +47,7 @@ DeviceMatrix randomMatrix(Random &random, WeightType type, std::uint32_t rows, s
 
 DeviceFacts hopper(); // 227 KiB of shared memory, own kernels only
 DeviceFacts turing(); // 64 KiB
+DeviceFacts hopperFast(); // with warpgroups, not deterministic, without cuBLASLt
 
 // Every launch of the operation, one after the other; the scratch is poisoned before. Empty, or the emulator's error.
 std::string emulate(const Op &op, const DeviceFacts &device, std::uint32_t seed = 0);

@@ -41,3 +41,6 @@ static_assert(offsetof(CUmemAllocationProp, location) == offsetof(api::Allocatio
 static_assert(sizeof(CUmemAccessDesc) == sizeof(api::AccessDescription));
 static_assert(CU_MEM_ALLOCATION_TYPE_PINNED == 1 && CU_MEM_LOCATION_TYPE_DEVICE == 1 && CU_MEM_ACCESS_FLAGS_PROT_READWRITE == 3);
 static_assert(CU_MEM_ALLOC_GRANULARITY_MINIMUM == 0);
+static_assert(CU_TENSOR_MAP_DATA_TYPE_FLOAT16 == api::kTensorFloat16 && CU_TENSOR_MAP_SWIZZLE_128B == api::kTensorSwizzle128);
+static_assert(CU_TENSOR_MAP_L2_PROMOTION_L2_128B == api::kTensorPromotion128 && CU_TENSOR_MAP_INTERLEAVE_NONE == 0);
+static_assert(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE == 0 && sizeof(CUtensorMap) == 128);

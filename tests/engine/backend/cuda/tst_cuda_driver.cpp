@@ -6,9 +6,11 @@
 #include <QFile>
 #include <QTest>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <vector>
 
 using namespace kvilt::backend::cuda; // whose `api` is the driver's
 using kvilt::ErrorCode;
@@ -24,6 +26,8 @@ struct World {
     api::Status allocateStatus = 0, launchStatus = 0, loadStatus = 0, initStatus = 0;
     int contexts = 0, modules = 0, streams = 0, events = 0, graphs = 0, launches = 0, mapped = 0, reserved = 0, handles = 0;
     unsigned largestShared = 0, allowedShared = 48 << 10;
+    int driverFormsLaunched = 0;
+    std::vector<std::array<std::uint64_t, 8>> tensors; // dims, tokens, heads; two strides, the block stride; box rows; address
     std::set<void *> allocated, spaces;
 
     // A lost device is never asked to free again, so its memory goes with the world.
@@ -139,7 +143,19 @@ void bindKernels(api::Driver &d)
             g_world.allowedShared = static_cast<unsigned>(value);
         return 0;
     };
-    d.launchKernel = [](const api::LaunchConfig *c, api::Function, void **, void **) {
+    d.tensorEncode = [](void *map, int type, unsigned rank, void *base, const std::uint64_t *sizes, const std::uint64_t *strides,
+                        const std::uint32_t *box, const std::uint32_t *, int, int swizzle, int, int) {
+        if (type != api::kTensorFloat16 || rank != 4 || swizzle != api::kTensorSwizzle128 || box[0] != 64 || box[2] != 1 || box[3] != 1 ||
+            reinterpret_cast<std::uintptr_t>(map) % 128 != 0)
+            return 1;
+        g_world.tensors.push_back({sizes[0], sizes[1], sizes[2], strides[0], strides[1], strides[2], box[1],
+                                   reinterpret_cast<std::uintptr_t>(base)});
+        std::memset(map, 0x5a, 128);
+        return 0;
+    };
+    d.launchKernel = [](const api::LaunchConfig *c, api::Function, void **parameters, void **) {
+        for (std::size_t at = 0; g_world.tensors.size() == 2 && at < ops::Launch::kMaxParams; at += 128)
+            g_world.driverFormsLaunched += static_cast<const char *>(parameters[0])[at] == 0x5a && static_cast<const char *>(parameters[0])[at + 127] == 0x5a;
         g_world.launches += c->gridX > 0 && c->gridY > 0 && c->gridZ > 0 && c->blockX * c->blockY * c->blockZ <= 1024 ? 1 : 1000000;
         g_world.largestShared = std::max(g_world.largestShared, c->sharedBytes);
         return g_world.launchStatus;
@@ -179,10 +195,10 @@ KviltCudaPlugin list()
     return {KVILT_CUDA_PLUGIN_MAGIC, KVILT_CUDA_PLUGIN_ABI, ops::kKernelVersion, 13000, "0", "90+ptx", &kImage, 1};
 }
 
-Result<std::unique_ptr<Device>> openOn(DriverLibrary library, int ordinal = 0)
+Result<std::unique_ptr<Device>> openOn(DriverLibrary library, int ordinal = 0, bool deterministic = true)
 {
     static const KviltCudaPlugin kList = list();
-    return openDevice(std::move(library), {nullptr, &kList}, ordinal, true);
+    return openDevice(std::move(library), {nullptr, &kList}, ordinal, deterministic);
 }
 
 } // namespace
@@ -297,6 +313,38 @@ private slots:
         QCOMPARE(g_world.contexts + g_world.streams + g_world.modules, 0);
         g_world.loadStatus = api::kUnsupportedPtx;
         QVERIFY(openOn(driver()).error().message.find("too old") != std::string::npos);
+    }
+
+    void warpgroupKernelsAreUsedWhereThereAreAll()
+    {
+        QVERIFY((*openOn(driver(), 0, false))->info().facts.warpgroups);
+        QVERIFY(!(*openOn(driver(), 0, true))->info().facts.warpgroups);
+        g_world.missingKernel = std::string(ops::warpgroupKernelNames().back());
+        QVERIFY(!(*openOn(driver(), 0, false))->info().facts.warpgroups);
+        g_world = {.major = 10};
+        QVERIFY(!(*openOn(driver(), 0, false))->info().facts.warpgroups);
+    }
+
+    void tensorViewsGoToTheKernelInTheDriversForm()
+    {
+        const auto device = *openOn(driver(), 0, false);
+        auto pool = *device->allocate(4096);
+        ops::AttentionOp op;
+        op.rows = 64;
+        op.slices = op.tileCount = 1;
+        op.longest = 128;
+        op.heads = 4;
+        op.kv.keyShape = op.kv.valueShape = {kvilt::kernels::KvElement::f16, 2, 128, 32};
+        op.kv.keys = pool.data();
+        op.kv.values = pool.data() + 2048;
+        op.kv.blockStride = 1 << 16;
+        QVERIFY(device->ensureScratch(op).has_value());
+        QVERIFY(device->run(Queue::compute, op).has_value());
+        QCOMPARE(g_world.tensors.size(), std::size_t(2));
+        const std::array<std::uint64_t, 8> keys{128, 32, 2, 256, 8192, 1 << 16, 32, reinterpret_cast<std::uintptr_t>(pool.data())};
+        QCOMPARE(g_world.tensors[0], keys);
+        QCOMPARE(g_world.tensors[1].back(), keys.back() + 2048);
+        QCOMPARE(g_world.driverFormsLaunched, 2);
     }
 
     void outOfMemoryIsNotTheEnd()
