@@ -222,7 +222,8 @@ void Engine::Impl::end(Sequence &s, api::EventReason reason)
         return;
     tiers->storeSealed(); // before a block may be overwritten
     tiers->setTip(s);
-    s.stats.savedSeconds = double(s.stats.cachedMemory + s.stats.cachedDisk) * meter.cost().prefill;
+    if (const double rate = meter.prefillRate(); rate > 0)
+        s.stats.savedSeconds = double(s.stats.cachedMemory + s.stats.cachedDisk) / rate;
     cache->release(s.id, reason);
 }
 

@@ -27,12 +27,17 @@ public:
         m_cost.prefill = prefill();
     }
     const sched::StepCost &cost() const { return m_cost; }
-    double prefillRate() const { return m_cost.prefill > 0 ? 1 / m_cost.prefill : 0; }
+    // For figures that people read: nothing before a prompt that is worth the name. The one token that runs after a
+    // restore would make every saving ten times as large.
+    double prefillRate() const { return m_sawPrompt && m_cost.prefill > 0 ? 1 / m_cost.prefill : 0; }
     double decodeRate() const { return m_cost.decode > 0 ? 1 / m_cost.decode : 0; }
 
 private:
+    static constexpr std::uint32_t kLeastPrompt = 16;
+
     void addPrompt(std::uint32_t tokens, double seconds, bool readsWeights)
     {
+        m_sawPrompt = m_sawPrompt || tokens >= kLeastPrompt;
         m_tokens = 0.5 * m_tokens + tokens;
         m_seconds = 0.5 * m_seconds + seconds;
         m_steps = 0.5 * m_steps + (readsWeights ? 1 : 0);
@@ -50,6 +55,7 @@ private:
 
     sched::StepCost m_cost;
     double m_tokens = 0, m_seconds = 0, m_steps = 0; // of recent prompt steps
+    bool m_sawPrompt = false;
 };
 
 } // namespace kvilt

@@ -54,6 +54,9 @@ private slots:
         meter.measured(1, 0, 0.011);
         meter.measured(0, 1, 0.011);
         QVERIFY(near(meter.cost().prefill, 0.011));
+        QCOMPARE(meter.prefillRate(), 0.0); // for planning, not for telling people
+        meter.measured(0, 16, 0.026);
+        QVERIFY(meter.prefillRate() > 0);
     }
 };
 
