@@ -4,6 +4,7 @@
 #include "ui/blockmap/ribbon_widget.h"
 #include "ui/chat/attachment_bar.h"
 #include "ui/widgets/icons.h"
+#include "ui/widgets/plain_edit.h"
 #include "ui/widgets/theme.h"
 
 #include <QFileDialog>
@@ -25,16 +26,12 @@ constexpr int kButton = 32;
 constexpr qsizetype kLongestTyped = 8000; // characters
 constexpr int kPreviewDelayMs = 150; // after the last key, so that typing does not tokenise at every letter
 // What is pasted goes the composer's way, which knows what to do with a long text.
-class MessageEdit : public QPlainTextEdit {
+class MessageEdit : public PlainEdit {
 public:
-    MessageEdit(Composer &composer, QWidget *parent) : QPlainTextEdit(parent), m_composer(composer) {}
+    MessageEdit(Composer &composer, QWidget *parent) : PlainEdit(parent), m_composer(composer) {}
 
 protected:
-    void insertFromMimeData(const QMimeData *source) override
-    {
-        if (source->hasText())
-            m_composer.insert(source->text());
-    }
+    void takeText(const QString &text) override { m_composer.insert(text); }
 
 private:
     Composer &m_composer;

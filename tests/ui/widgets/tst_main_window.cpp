@@ -21,12 +21,14 @@
 #include <QAbstractSpinBox>
 #include <QAction>
 #include <QApplication>
+#include <QClipboard>
 #include <QComboBox>
 #include <QDockWidget>
 #include <QDoubleSpinBox>
 #include <QLabel>
 #include <QListView>
 #include <QMenu>
+#include <QMimeData>
 #include <QLineEdit>
 #include <QPlainTextEdit>
 #include <QSignalSpy>
@@ -227,6 +229,35 @@ private slots:
         stage.say(test::readyModel());
         QTest::keyClick(stage.box(), Qt::Key_Return);
         QCOMPARE(stage.port.asked<api::command::Send>().at(0).text, "a question");
+    }
+
+    // A clipboard without any format, as it is until something is copied.
+    void pastingNothingDoesNothing()
+    {
+        Stage stage;
+        struct Empty : QMimeData {
+            QStringList formats() const override { return {}; }
+            bool hasFormat(const QString &) const override { return false; }
+        };
+        const auto paste = [](QPlainTextEdit *edit) {
+            QGuiApplication::clipboard()->setMimeData(new Empty);
+            edit->setPlainText("kept");
+            edit->paste();
+            return edit->toPlainText();
+        };
+        QCOMPARE(paste(stage.box()), "kept");
+        stage.window.page().chat().editLastOwnMessage();
+        auto *editor = stage.window.page().chat().findChild<QPlainTextEdit *>();
+        QVERIFY(editor);
+        QCOMPARE(paste(editor), "kept");
+        stage.window.page().openSettings();
+        auto *prompt = QApplication::activePopupWidget()->findChild<QPlainTextEdit *>();
+        QVERIFY(prompt);
+        QCOMPARE(paste(prompt), "kept");
+        QGuiApplication::clipboard()->setText("words");
+        prompt->paste();
+        QCOMPARE(prompt->toPlainText().count("words"), 1);
+        QApplication::activePopupWidget()->close();
     }
 
     void everyEntryThatTicksCanBeTicked()
