@@ -259,8 +259,10 @@ void Composer::askPreview()
 
 void Composer::takePreview(const api::update::PromptPreview &preview)
 {
-    // Without a draft only a chat that does not fit any more is news: its last message waits for a decision.
-    if (preview.session != m_session || (draft().empty() && !preview.overflows))
+    // Without a draft only a message that waits for its answer is news, when it does not fit any more.
+    const auto &messages = m_workbench.liveBranch().messages();
+    const bool waiting = !messages.empty() && messages.back().role == api::Role::user;
+    if (preview.session != m_session || (draft().empty() && !(waiting && preview.overflows)))
         return;
     m_preview = preview;
     refreshCount();

@@ -72,7 +72,12 @@ std::vector<ReceiptPart> writingParts(const api::update::TurnProgress &p)
     std::vector<ReceiptPart> parts;
     parts.push_back({fromCache(p.cachedTokens, p.promptTokens), Tone::strong});
     parts.push_back({QStringLiteral("%1 computed").arg(grouped(p.computedTokens))});
-    if (p.tokensPerSecond > 0)
+    // A reply that gave its blocks to another one waits and comes back.
+    if (p.phase == api::update::TurnPhase::queued)
+        parts.push_back({QStringLiteral("waiting for room")});
+    else if (p.phase == api::update::TurnPhase::restoring)
+        parts.push_back({QStringLiteral("restoring")});
+    else if (p.tokensPerSecond > 0)
         parts.push_back({rate(p.tokensPerSecond) + QStringLiteral(", writing")});
     return parts;
 }

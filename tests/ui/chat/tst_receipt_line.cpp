@@ -63,6 +63,19 @@ private slots:
         QCOMPARE(receiptParts(r, false).back().text, "1.03 s lost to a changed beginning");
     }
 
+    void aReplyThatWaitsForRoomDoesNotSayItWrites()
+    {
+        api::update::TurnProgress p;
+        p.promptTokens = 100;
+        p.tokensPerSecond = 33.5;
+        p.phase = api::update::TurnPhase::decode;
+        QCOMPARE(writingParts(p).back().text, "33.5 tok/s, writing");
+        p.phase = api::update::TurnPhase::queued;
+        QCOMPARE(writingParts(p).back().text, "waiting for room");
+        p.phase = api::update::TurnPhase::restoring;
+        QCOMPARE(writingParts(p).back().text, "restoring");
+    }
+
     void prefillAddsUp()
     {
         api::update::TurnProgress p;
