@@ -138,7 +138,7 @@ Stores EngineWorker::Impl::openStores()
     if (!lock) {
         notice(Severity::warning, "storage", lock.error().message);
     } else if (!*lock) {
-        notice(Severity::warning, "storage",
+        notice(Severity::error, "storage:chats",
                "Another Kvilt is using this profile. Chats can be read here and go on, but nothing is stored; close "
                "the other window first, or start with --profile and another folder.");
     } else {
@@ -163,8 +163,10 @@ Stores EngineWorker::Impl::openStores()
 
 void EngineWorker::Impl::tellNotices()
 {
+    // An error: what is written now is nowhere but in memory.
+    const bool kept = stores.sessions->mode() == store::SessionStore::Mode::file;
     for (std::string &text : stores.sessions->takeNotices())
-        notice(Severity::warning, "storage", std::move(text));
+        notice(kept ? Severity::warning : Severity::error, "storage:chats", std::move(text));
     if (stores.kv) {
         for (std::string &text : stores.kv->takeNotices())
             notice(Severity::warning, "storage", std::move(text));

@@ -5,7 +5,6 @@
 #include "ui/chat/message_actions.h"
 #include "ui/chat/message_editor.h"
 #include "ui/chat/message_metrics.h"
-#include "ui/models/prompt_parts.h"
 #include "ui/widgets/theme.h"
 
 #include <QPainter>
@@ -52,7 +51,6 @@ ChatView::ChatView(Workbench &workbench, QWidget *parent) : QAbstractScrollArea(
             viewport()->update();
         }
     });
-    connect(&workbench, &Workbench::ribbonChanged, this, &ChatView::noteRibbon);
     connect(&workbench.hover(), &HoverLink::targetChanged, this, &ChatView::linkTargetChanged);
     connect(&workbench.theme(), &Theme::changed, this, &ChatView::themeChanged);
 }
@@ -118,7 +116,6 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
         truncate(same);
     } else {
         truncate(0);
-        m_systemTokens = 0;
         m_follow = true;
         m_spansAsked.clear();
         m_inspected = {};
@@ -126,7 +123,6 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
     m_session = opened.conversation.id;
     for (; same < messages.size(); ++same) {
         m_items.push_back(std::make_unique<MessageItem>(messages[same]));
-        m_items.back()->setSystemTokens(m_systemTokens);
         m_heights.push_back(0);
         m_tops.push_back(0);
     }
@@ -153,7 +149,6 @@ void ChatView::addMessage(const api::Message &message)
     if (message.parent.value == 0 || parent >= 0)
         truncate(std::size_t(parent + 1));
     m_items.push_back(std::make_unique<MessageItem>(message));
-    m_items.back()->setSystemTokens(m_systemTokens);
     m_heights.push_back(0);
     m_tops.push_back(m_tops.back());
     markPlaces();
@@ -202,17 +197,6 @@ void ChatView::finishTurn(const api::update::TurnFinished &finished)
 {
     if (finished.session == m_session)
         addMessage(finished.message);
-}
-
-void ChatView::noteRibbon(const api::Ribbon &ribbon)
-{
-    const std::int32_t first = systemTokens(ribbon);
-    if (ribbon.session != m_session || first == m_systemTokens)
-        return;
-    m_systemTokens = first;
-    for (const auto &item : m_items)
-        item->setSystemTokens(first);
-    viewport()->update();
 }
 
 void ChatView::setInspected(TurnId turn)

@@ -80,7 +80,6 @@ private:
     void showProgress(const api::update::TurnProgress &progress);
     void finishTurn(const api::update::TurnFinished &finished);
     void setInspected(TurnId turn);
-    void noteRibbon(const api::Ribbon &ribbon);
     int indexOf(MessageId id) const;
     bool isLast(int index) const { return index + 1 == messageCount(); } // only the last reply can go on
     void truncate(std::size_t size);
@@ -136,7 +135,6 @@ private:
     int m_copyItem = -1, m_copyBlock = -1;
     int m_receiptHovered = -1;
     TurnId m_inspected;
-    std::int32_t m_systemTokens = 0; // of the prompt, before its first message
     bool m_selecting = false;
     Place m_anchor, m_head;
     bool m_hasSelection = false;

@@ -4,6 +4,7 @@
 #include "ui/blockmap/ribbon_widget.h"
 #include "ui/chat/attachment_bar.h"
 #include "ui/widgets/icons.h"
+#include "ui/widgets/plain_edit.h"
 #include "ui/widgets/theme.h"
 
 #include <QFileDialog>
@@ -25,16 +26,12 @@ constexpr int kButton = 32;
 constexpr qsizetype kLongestTyped = 8000; // characters
 constexpr int kPreviewDelayMs = 150; // after the last key, so that typing does not tokenise at every letter
 // What is pasted goes the composer's way, which knows what to do with a long text.
-class MessageEdit : public QPlainTextEdit {
+class MessageEdit : public PlainEdit {
 public:
-    MessageEdit(Composer &composer, QWidget *parent) : QPlainTextEdit(parent), m_composer(composer) {}
+    MessageEdit(Composer &composer, QWidget *parent) : PlainEdit(parent), m_composer(composer) {}
 
 protected:
-    void insertFromMimeData(const QMimeData *source) override
-    {
-        if (source->hasText())
-            m_composer.insert(source->text());
-    }
+    void takeText(const QString &text) override { m_composer.insert(text); }
 
 private:
     Composer &m_composer;
@@ -262,8 +259,10 @@ void Composer::askPreview()
 
 void Composer::takePreview(const api::update::PromptPreview &preview)
 {
-    // Without a draft only a chat that does not fit any more is news: its last message waits for a decision.
-    if (preview.session != m_session || (draft().empty() && !preview.overflows))
+    // Without a draft only a message that waits for its answer is news, when it does not fit any more.
+    const auto &messages = m_workbench.liveBranch().messages();
+    const bool waiting = !messages.empty() && messages.back().role == api::Role::user;
+    if (preview.session != m_session || (draft().empty() && !(waiting && preview.overflows)))
         return;
     m_preview = preview;
     refreshCount();

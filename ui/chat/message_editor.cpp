@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/chat/message_editor.h"
 
+#include "ui/widgets/plain_edit.h"
 #include "ui/widgets/theme.h"
 
 #include <QHBoxLayout>
@@ -18,7 +19,7 @@ MessageEditor::MessageEditor(Theme &theme, QWidget *parent) : QFrame(parent)
     setAccessibleName(tr("Edit message"));
     auto *column = new QVBoxLayout(this);
     column->setContentsMargins(12, 10, 12, 10);
-    m_edit = new QPlainTextEdit(this);
+    m_edit = new PlainEdit(this);
     m_edit->setFont(theme.font(TextSize::chat));
     m_edit->setFrameShape(QFrame::NoFrame);
     m_edit->setAccessibleName(tr("New text of the message"));

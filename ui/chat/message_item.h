@@ -37,7 +37,6 @@ public:
     const std::optional<api::update::TurnProgress> &progress() const { return m_progress; }
     void setFirstReply(bool first) { m_firstReply = first; }
     void setLast(bool last) { m_last = last; } // only the last reply of a branch can go on
-    void setSystemTokens(std::int32_t tokens) { m_systemTokens = tokens; }
     void setSpans(std::vector<api::TokenSpan> spans) { m_spans = std::move(spans); }
     const std::vector<api::TokenSpan> &spans() const { return m_spans; }
 
@@ -133,7 +132,6 @@ private:
     std::optional<api::update::TurnProgress> m_progress;
     bool m_parsed = false;
     bool m_firstReply = false, m_last = false;
-    std::int32_t m_systemTokens = 0;
     mutable qreal m_naturalWidth = -1; // of a user's text, so that its box fits
     mutable qreal m_estimateWidth = -1;
     mutable qreal m_estimate = 0;

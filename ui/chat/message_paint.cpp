@@ -167,7 +167,7 @@ void MessageItem::paintReceipt(QPainter &painter, QPointF origin, const Theme &t
         painter.setRenderHint(QPainter::Antialiasing, false);
     }
     // A reply that is continued has the receipt of its first part still.
-    auto parts = m_progress ? writingParts(*m_progress) : receiptParts(m_message.receipt, m_firstReply, m_systemTokens);
+    auto parts = m_progress ? writingParts(*m_progress) : receiptParts(m_message.receipt, m_firstReply);
     const qreal room = width - 22;
     while (parts.size() > 2 && widthOf(parts, theme) > room)
         parts.erase(parts.end() - 2); // the first and the last say most

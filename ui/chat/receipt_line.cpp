@@ -14,17 +14,16 @@ namespace {
 // Below a hundredth of a second a saving is noise.
 constexpr double kWorthSaying = 0.005;
 
-QString lostTo(const api::MissReport &miss, std::int32_t systemTokens)
+QString lostTo(const api::MissReport &miss)
 {
     using enum api::EventReason;
-    if (miss.reason == neverStored && miss.firstDifference >= 0 && miss.firstDifference < systemTokens)
-        return QStringLiteral("lost to an edit");
     switch (miss.reason) {
     case neverStored: return miss.repeatedTokens > 0 ? QStringLiteral("lost to a changed beginning") : QStringLiteral("lost");
     case evicted:
     case lru:
     case fifo:
     case lfu: return QStringLiteral("lost to an eviction");
+    case systemPromptEdited:
     case edited: return QStringLiteral("lost to an edit");
     case regenerated: return QStringLiteral("lost to a new branch");
     case differentTemplate: return QStringLiteral("lost to another template");
@@ -47,7 +46,7 @@ QString fromCache(std::uint32_t cached, std::uint32_t prompt)
 
 } // namespace
 
-std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first, std::int32_t systemTokens)
+std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first)
 {
     const bool lost = r.miss.lostSeconds > kWorthSaying;
     std::vector<ReceiptPart> parts;
@@ -62,7 +61,7 @@ std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &r, bool first, std
     if (r.decodeTokensPerSecond > 0)
         parts.push_back({rate(r.decodeTokensPerSecond)});
     if (lost)
-        parts.push_back({seconds(r.miss.lostSeconds) + QLatin1Char(' ') + lostTo(r.miss, first ? 0 : systemTokens), Tone::lost});
+        parts.push_back({seconds(r.miss.lostSeconds) + QLatin1Char(' ') + lostTo(r.miss), Tone::lost});
     else if (r.savedSeconds > kWorthSaying)
         parts.push_back({seconds(r.savedSeconds) + QStringLiteral(" saved"), Tone::saved});
     return parts;
@@ -73,7 +72,12 @@ std::vector<ReceiptPart> writingParts(const api::update::TurnProgress &p)
     std::vector<ReceiptPart> parts;
     parts.push_back({fromCache(p.cachedTokens, p.promptTokens), Tone::strong});
     parts.push_back({QStringLiteral("%1 computed").arg(grouped(p.computedTokens))});
-    if (p.tokensPerSecond > 0)
+    // A reply that gave its blocks to another one waits and comes back.
+    if (p.phase == api::update::TurnPhase::queued)
+        parts.push_back({QStringLiteral("waiting for room")});
+    else if (p.phase == api::update::TurnPhase::restoring)
+        parts.push_back({QStringLiteral("restoring")});
+    else if (p.tokensPerSecond > 0)
         parts.push_back({rate(p.tokensPerSecond) + QStringLiteral(", writing")});
     return parts;
 }

@@ -16,9 +16,8 @@ struct ReceiptPart {
     Tone tone = Tone::normal;
 };
 
-// `first`: the first reply of a chat spells out "first token". `systemTokens`: the prompt's before its first message, as
-// far as it is known; a later turn that parts within them lost what it lost to an edit of the system prompt.
-std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &receipt, bool first, std::int32_t systemTokens = 0);
+// `first`: the first reply of a chat spells out "first token".
+std::vector<ReceiptPart> receiptParts(const api::TurnReceipt &receipt, bool first);
 // While it is being written, from the progress of the turn.
 std::vector<ReceiptPart> writingParts(const api::update::TurnProgress &progress);
 QString plainReceipt(const std::vector<ReceiptPart> &parts); // joined by " · ", for clipboard and screen readers

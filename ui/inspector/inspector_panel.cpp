@@ -2,7 +2,6 @@
 #include "ui/inspector/inspector_panel.h"
 
 #include "ui/inspector/inspector_parts.h"
-#include "ui/models/prompt_parts.h"
 #include "ui/widgets/format.h"
 
 #include <QFrame>
@@ -42,7 +41,6 @@ struct InspectorPanel::Impl : QObject {
     std::vector<TurnId> turns() const { return workbench.liveBranch().turns(); }
     void rebuild();
     void rebuildSoon();
-    InspectorContext context() const;
     void buildTurn();
     void buildEmpty();
     void buildHead(const InspectorText &text);
@@ -197,23 +195,12 @@ void InspectorPanel::Impl::buildEmpty()
     layout->addWidget(words);
 }
 
-InspectorContext InspectorPanel::Impl::context() const
-{
-    InspectorContext known{.blockSize = blockSize,
-                           .bytesPerBlock = bytesPerBlock,
-                           .restoreBytesPerSecond = workbench.history().restoreBytesPerSecond(),
-                           .messages = &workbench.liveBranch().messages()};
-    known.firstMessageToken = systemTokens(workbench.ribbon());
-    if (const auto prompt = workbench.systemPromptBefore()) {
-        known.beforeEdit = workbench.sessionSettings();
-        known.beforeEdit->systemPrompt = *prompt;
-    }
-    return known;
-}
-
 void InspectorPanel::Impl::buildTurn()
 {
-    const InspectorText text = inspectorText(*shown, context());
+    const InspectorText text = inspectorText(*shown, {.blockSize = blockSize,
+                                                      .bytesPerBlock = bytesPerBlock,
+                                                      .restoreBytesPerSecond = workbench.history().restoreBytesPerSecond(),
+                                                      .messages = &workbench.liveBranch().messages()});
     buildHead(text);
     buildNumbers(text);
     rule();
@@ -379,7 +366,7 @@ InspectorPanel::InspectorPanel(Workbench &workbench, QWidget *parent)
     m_impl->latest = workbench.wantedTurn().value == 0; // else its answer is under way
     if (m_impl->latest)
         m_impl->inspectLatest();
-    m_impl->rebuild();
+    m_impl->rebuildSoon();
 }
 
 InspectorPanel::~InspectorPanel() = default;
@@ -388,7 +375,7 @@ void InspectorPanel::showEvent(QShowEvent *)
 {
     if (!m_impl->preview && m_impl->workbench.session().value)
         m_impl->workbench.post(api::command::PreviewPrompt{m_impl->workbench.session(), {}});
-    m_impl->rebuild();
+    m_impl->rebuildSoon();
 }
 
 void InspectorPanel::keyPressEvent(QKeyEvent *event)

@@ -188,32 +188,10 @@ const api::Message *editedMessage(const api::update::TurnInspected &turn, const 
     return nullptr;
 }
 
-// The prompt parts from what the cache holds before the first message: that is the system prompt.
-bool partsInSystemPrompt(const api::MissReport &miss, const InspectorContext &context)
-{
-    return miss.lostSeconds > 0 && miss.firstDifference >= 0 && miss.firstDifference < context.firstMessageToken;
-}
-
-// Blocks of an earlier turn of the same chat would have matched up to here, had it begun with the same words.
-QString systemPromptCause(const api::update::TurnInspected &turn, const InspectorContext &context)
-{
-    if (!partsInSystemPrompt(turn.receipt.miss, context))
-        return {};
-    return turn.turnNumber > 1 ? text("The system prompt was edited before this turn. ")
-                               : text("The system prompt is another one than the cache holds. ");
-}
-
 void addRemedies(InspectorText &out, const api::update::TurnInspected &turn, const InspectorContext &context)
 {
     out.remedies = turn.remedies;
     const api::MissReport &miss = turn.receipt.miss;
-    if (partsInSystemPrompt(miss, context) && turn.turnNumber > 1 && context.beforeEdit) {
-        const std::uint64_t tokens = std::max(miss.repeatedTokens, miss.deadBlocks * context.blockSize);
-        out.remedies.insert(out.remedies.begin(),
-                            {text("Undo the edit").toStdString(), text("%1 return from memory and disk").arg(tokensWord(tokens)).toStdString(),
-                             {api::command::SetSessionSettings{turn.session, *context.beforeEdit}}});
-        return;
-    }
     const api::Message *edited = editedMessage(turn, context);
     if (turn.remedies.empty() && edited && miss.deadBlocks) {
         QString effect = text("%1 return from memory and disk").arg(tokensWord(std::uint64_t(miss.deadBlocks) * context.blockSize));
@@ -237,8 +215,7 @@ InspectorText inspectorText(const api::update::TurnInspected &turn, const Inspec
     out.title = titleOf(turn.receipt);
     if (turn.turns > 0)
         out.turn = text("Turn %1 of %2").arg(grouped(std::uint64_t(turn.turnNumber)), grouped(std::uint64_t(turn.turns)));
-    out.paragraph = systemPromptCause(turn, context) +
-                    (turn.explanation.empty() ? becauseOf(turn.receipt) : QString::fromStdString(turn.explanation));
+    out.paragraph = turn.explanation.empty() ? becauseOf(turn.receipt) : QString::fromStdString(turn.explanation);
     addNumbers(out, turn.receipt);
     addStrips(out, turn, context.blockSize);
     addDifference(out, turn.receipt.miss);

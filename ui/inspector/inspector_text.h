@@ -6,7 +6,6 @@
 #include <QString>
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 namespace kvilt::ui {
@@ -42,8 +41,6 @@ struct InspectorContext {
     std::uint64_t bytesPerBlock = 0;        // one block of every group
     double restoreBytesPerSecond = 0;       // measured; 0: not yet
     const std::vector<api::Message> *messages = nullptr; // of the live branch, for what can be undone
-    std::int32_t firstMessageToken = 0;     // where the first message of the prompt begins; before it: the system prompt
-    std::optional<api::SessionSettings> beforeEdit; // of the system prompt, for what can be undone
 };
 
 InspectorText inspectorText(const api::update::TurnInspected &turn, const InspectorContext &context);

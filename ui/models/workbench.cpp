@@ -41,11 +41,8 @@ void Workbench::noteCommand(const api::Command &command)
                           std::is_same_v<T, api::command::Continue>)
                 setBusy(c.session, true);
             if constexpr (std::is_same_v<T, api::command::SetSessionSettings>) {
-                if (c.session == m_session) {
-                    if (c.settings.systemPrompt != m_sessionSettings.systemPrompt)
-                        m_promptBefore[m_session.value] = m_sessionSettings.systemPrompt;
+                if (c.session == m_session)
                     m_sessionSettings = c.settings;
-                }
             }
             if constexpr (std::is_same_v<T, api::command::RenameSession>) {
                 if (c.session == m_session)
@@ -53,12 +50,6 @@ void Workbench::noteCommand(const api::Command &command)
             }
         },
         command);
-}
-
-std::optional<std::string> Workbench::systemPromptBefore() const
-{
-    const auto found = m_promptBefore.find(m_session.value);
-    return found == m_promptBefore.end() ? std::nullopt : std::optional(found->second);
 }
 
 bool Workbench::busy(SessionId session) const

@@ -43,8 +43,6 @@ public:
     SessionId session() const { return m_session; }
     const QString &sessionTitle() const { return m_sessionTitle; }
     const api::SessionSettings &sessionSettings() const { return m_sessionSettings; }
-    // The system prompt that the current session had before it was last changed in this window; none: it was not.
-    std::optional<std::string> systemPromptBefore() const;
     // A reply of this session is being made.
     bool busy(SessionId session) const;
     const api::Ribbon &ribbon() const { return m_ribbon; }            // of the current session
@@ -116,7 +114,6 @@ private:
     SessionId m_session;
     QString m_sessionTitle;
     api::SessionSettings m_sessionSettings;
-    std::unordered_map<std::int64_t, std::string> m_promptBefore; // by session
     api::Ribbon m_ribbon;
     std::optional<api::PoolCounts> m_counts;
     api::update::MachineFacts m_machine;

@@ -41,13 +41,13 @@ ChatPage::ChatPage(Workbench &workbench, const WindowOptions &options, QWidget *
     connect(&workbench, &Workbench::modelChanged, this, &ChatPage::refreshHeader);
     connect(&workbench, &Workbench::currentSessionChanged, this, [this] {
         refreshHeader();
-        if (m_noticeOfChat) // what concerns the profile or the model holds in every chat
-            m_notice->dismiss();
+        m_notice->dismiss();
         m_overflow->dismiss();
     });
     connect(&workbench, &Workbench::messageAdded, this, [this](const api::update::MessageAdded &added) {
         const bool goesOn = added.session == m_workbench.session() && added.message.role == api::Role::user;
-        if (goesOn && m_noticeOfChat && m_notice->severity() == api::update::Severity::info)
+        m_unsavedWords = m_unsavedWords || (!m_unsaved.isEmpty() && added.message.role == api::Role::user);
+        if (goesOn && m_notice->severity() == api::update::Severity::info)
             m_notice->dismiss(); // it was about what stood before
     });
     connect(&workbench, &Workbench::sessionsListed, this, &ChatPage::refreshHeader);
@@ -95,6 +95,7 @@ QWidget *ChatPage::buildChat()
     m_empty->setTextFormat(Qt::PlainText);
     m_empty->setWordWrap(true);
     m_empty->setAttribute(Qt::WA_TransparentForMouseEvents);
+    m_profileNotice = new NoticeBar(m_workbench.theme(), m_chatSide);
     m_notice = new NoticeBar(m_workbench.theme(), m_chatSide);
     m_overflow = new NoticeBar(m_workbench.theme(), m_chatSide);
     m_composer = new Composer(m_workbench, m_chatSide);
@@ -102,6 +103,7 @@ QWidget *ChatPage::buildChat()
     auto *inner = new QVBoxLayout(m_bottom);
     inner->setContentsMargins(0, 8, 0, 16);
     inner->setSpacing(8);
+    inner->addWidget(m_profileNotice);
     inner->addWidget(m_notice);
     inner->addWidget(m_overflow);
     inner->addWidget(m_composer);
@@ -116,7 +118,6 @@ QWidget *ChatPage::buildChat()
     connect(m_composer, &Composer::refused, this,
             [this](const QString &sentence) {
                 m_notice->showNotice(api::update::Severity::info, sentence);
-                m_noticeOfChat = true;
             });
     connect(m_composer, &Composer::textWanted, m_chat, &ChatView::showToken);
     connect(m_chat, &ChatView::editEnded, m_composer, &Composer::focusText);
@@ -141,8 +142,8 @@ void ChatPage::showModels(bool show)
     if (show) {
         firstStart().scan();
         // What concerns the profile was perhaps said before this page was there.
-        for (const QString &line : m_noticeOfChat ? QStringList() : m_notice->text().split(QLatin1Char('\n'), Qt::SkipEmptyParts))
-            m_first->notices().addNotice(m_notice->severity(), line);
+        for (const auto &[severity, line] : m_profileNotice->lines())
+            m_first->notices().addNotice(severity, line);
         m_stack->setCurrentWidget(m_first);
     } else {
         m_stack->setCurrentIndex(0);
@@ -244,16 +245,28 @@ void ChatPage::showNotice(const api::update::Notice &notice)
         return; // said by the window's toast
     if (place == here) {
         m_notice->showNotice(notice.severity, text);
-    } else { // of the model or the profile: it holds on whatever page is open, until it is closed
-        if (modelsShown())
-            firstStart().notices().addNotice(notice.severity, text);
-        if (place != u"model" || !modelsShown()) {
-            if (m_noticeOfChat)
-                m_notice->dismiss();
-            m_notice->addNotice(notice.severity, text);
-        }
+        return;
     }
-    m_noticeOfChat = place == here;
+    if (place == u"storage:chats")
+        noteStored(notice.severity, text);
+    // Of the model or the profile: it holds on whatever page is open, and in every chat, until it is closed.
+    if (modelsShown())
+        firstStart().notices().addNotice(notice.severity, text);
+    if (place != u"model" || !modelsShown())
+        m_profileNotice->addNotice(notice.severity, text);
+}
+
+// An error says that what is written is in memory only; any other word of the chats' file, that it is on the disk again.
+void ChatPage::noteStored(api::update::Severity severity, const QString &text)
+{
+    const bool kept = severity != api::update::Severity::error;
+    if (kept && !m_unsaved.isEmpty()) {
+        m_profileNotice->removeNotice(m_unsaved);
+        if (m_first)
+            m_first->notices().removeNotice(m_unsaved);
+        m_unsavedWords = false;
+    }
+    m_unsaved = kept ? QString() : text;
 }
 
 // A full context, before anything is sent: what would go, what that costs, and the choice.

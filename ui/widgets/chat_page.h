@@ -35,6 +35,8 @@ public:
     void openSettings();
     void openModelMenu();
     void showNotice(const api::update::Notice &notice);
+    // Why what was written in this window will be gone with it; empty: it is on the disk.
+    QString unsavedWords() const { return m_unsavedWords ? m_unsaved : QString(); }
 
 signals:
     void modelChosen(const QString &path);
@@ -50,6 +52,7 @@ private:
     QWidget *buildChat();
     void refreshHeader();
     void showOverflow(const std::optional<api::update::PromptPreview> &overflow);
+    void noteStored(api::update::Severity severity, const QString &text);
     void placeColumn();
     void fitTitle();
 
@@ -66,7 +69,9 @@ private:
     QLabel *m_empty = nullptr;
     Composer *m_composer = nullptr;
     NoticeBar *m_notice = nullptr;
-    bool m_noticeOfChat = false;
+    NoticeBar *m_profileNotice = nullptr;
+    QString m_unsaved;           // why chats are not on the disk now; empty: they are
+    bool m_unsavedWords = false; // and something was written since
     NoticeBar *m_overflow = nullptr;
     QWidget *m_bottom = nullptr;
     SettingsPopover *m_settings = nullptr;

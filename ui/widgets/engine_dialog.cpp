@@ -28,8 +28,9 @@ constexpr std::array kTypes{api::KvType::f16, api::KvType::q8, api::KvType::bf16
 
 } // namespace
 
-EngineDialog::EngineDialog(Theme &theme, const api::EngineSettings &now, std::uint64_t bytesPerToken, QWidget *parent)
-    : QDialog(parent), m_before(now), m_bytesPerToken(bytesPerToken)
+EngineDialog::EngineDialog(Theme &theme, const api::EngineSettings &now, const api::ModelFacts &model, QWidget *parent)
+    : QDialog(parent), m_before(now), m_bytesPerToken(model.kvBytesPerToken),
+      m_longestContext(model.contextLength > 0 ? int(model.contextLength) : 10'000'000)
 {
     setWindowTitle(tr("Engine and cache"));
     build(theme);
@@ -85,7 +86,7 @@ void EngineDialog::build(Theme &theme)
     m_threads->setSpecialValueText(tr("all cores"));
     m_threads->setValue(m_before.threads);
     m_context = new QSpinBox(this);
-    m_context->setRange(0, 10'000'000);
+    m_context->setRange(0, m_longestContext); // more than the model has cannot be written
     m_context->setSingleStep(1024);
     m_context->setSpecialValueText(tr("the model's own"));
     m_context->setValue(m_before.contextLength);
@@ -114,14 +115,16 @@ void EngineDialog::build(Theme &theme)
         form->addRow(label, widget);
     }
     column->addLayout(form);
-    auto *note = new QLabel(tr("Taking this over loads the model again. q8 halves the KV and changes results slightly; KV stored "
+    setTabOrder(m_context, m_memory);
+    setTabOrder(m_memory, m_k);
+    auto *note = new QLabel(tr("Applying this loads the model again. q8 halves the KV and changes results slightly; KV stored "
                                "with other types stays on disk and is found again when the types come back."), this);
     note->setWordWrap(true);
     note->setProperty("tone", "tertiary");
     note->setFont(theme.font(TextSize::caption));
     column->addWidget(note);
     auto *buttons = new QHBoxLayout;
-    auto *take = new QPushButton(tr("Take over"), this);
+    auto *take = new QPushButton(tr("Apply and reload"), this);
     take->setProperty("role", "primary");
     take->setDefault(true);
     auto *cancel = new QPushButton(tr("Cancel"), this);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
-#include "engine/api/settings.h"
+#include "engine/api/engine_port.h"
 
 #include <QDialog>
 
@@ -21,8 +21,8 @@ class Theme;
 class EngineDialog : public QDialog {
     Q_OBJECT
 public:
-    // `bytesPerToken`: of the model that is loaded with `now`; 0: none is.
-    EngineDialog(Theme &theme, const api::EngineSettings &now, std::uint64_t bytesPerToken, QWidget *parent = nullptr);
+    // `model`: the one that is loaded with `now`; without a path: none is.
+    EngineDialog(Theme &theme, const api::EngineSettings &now, const api::ModelFacts &model, QWidget *parent = nullptr);
     api::EngineSettings settings() const;
 
 private:
@@ -33,6 +33,7 @@ private:
 
     api::EngineSettings m_before;
     std::uint64_t m_bytesPerToken;
+    int m_longestContext; // of the model; none loaded: any
     QSpinBox *m_threads = nullptr, *m_context = nullptr;
     QLineEdit *m_memory = nullptr;
     QLabel *m_cost = nullptr;

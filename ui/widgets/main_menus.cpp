@@ -18,6 +18,8 @@
 #include <QMenuBar>
 #include <QMessageBox>
 
+#include <utility>
+
 namespace kvilt::ui {
 
 QAction *MainWindow::add(QMenu *menu, const QString &text, const QKeySequence &keys, std::function<void()> run)
@@ -206,14 +208,38 @@ void MainWindow::setQuota()
 void MainWindow::changeEngine()
 {
     const auto &model = m_workbench.model();
-    EngineDialog dialog(m_workbench.theme(), m_options.engine, m_workbench.modelReady() ? model.facts.kvBytesPerToken : 0, this);
+    EngineDialog dialog(m_workbench.theme(), m_options.engine, m_workbench.modelReady() ? model.facts : api::ModelFacts{}, this);
     if (dialog.exec() != QDialog::Accepted)
         return;
+    if (m_workbench.modelReady() && !model.facts.path.empty()) { // kept when the model runs with them, not before
+        m_tried = dialog.settings();
+        m_triedPath = model.facts.path;
+        m_workbench.post(api::command::LoadModel{m_triedPath, *m_tried});
+        return;
+    }
     m_options.engine = dialog.settings();
     m_options.engineChosen = true;
     emit optionsChanged(m_options);
-    if (m_workbench.modelReady() && !model.facts.path.empty())
-        loadModel(QString::fromStdString(model.facts.path));
+}
+
+// The model runs with what was tried: it is kept. Or it does not: what was set before is loaded again, and said why.
+bool MainWindow::endTrial(const api::update::ModelState &state)
+{
+    using api::update::ModelPhase;
+    if (!m_tried || (state.phase != ModelPhase::ready && state.phase != ModelPhase::failed))
+        return false;
+    const api::EngineSettings tried = *std::exchange(m_tried, std::nullopt);
+    if (state.phase == ModelPhase::ready) {
+        m_options.engine = tried;
+        m_options.engineChosen = true;
+        emit optionsChanged(m_options);
+        return false;
+    }
+    m_workbench.post(api::command::LoadModel{m_triedPath, m_options.engine});
+    m_page->showNotice({api::update::Severity::warning, "settings",
+                        tr("The model cannot run with these settings (%1); it is loaded again as it was. Cache, Engine and cache… "
+                           "(Ctrl+Shift+E) has them.").arg(QString::fromStdString(state.problem)).toStdString()});
+    return true;
 }
 
 void MainWindow::openPalette()

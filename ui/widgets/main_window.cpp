@@ -25,8 +25,10 @@
 #include <QLabel>
 #include <QLayout>
 #include <QMenuBar>
+#include <QMessageBox>
 #include <QMimeData>
 #include <QPlainTextEdit>
+#include <QPushButton>
 #include <QSettings>
 #include <QStatusBar>
 #include <QTimer>
@@ -136,6 +138,8 @@ void MainWindow::connectWorkbench()
     });
     connect(&m_workbench, &Workbench::modelChanged, this, [this](const api::update::ModelState &state) {
         using api::update::ModelPhase;
+        if (endTrial(state))
+            return;
         if (state.phase == ModelPhase::ready && m_chosenByUser) {
             m_chosenByUser = false;
             m_options.model = state.facts.path;
@@ -377,8 +381,30 @@ void MainWindow::resetLayout()
     m_side->showPage(SidePanel::Page::map);
 }
 
+// Nothing is asked twice, but this once: what was written would be gone.
+bool MainWindow::mayClose()
+{
+    const QString why = m_page->unsavedWords();
+    if (why.isEmpty())
+        return true;
+    QMessageBox box(this);
+    box.setWindowTitle(tr("Chats are not stored"));
+    box.setTextFormat(Qt::PlainText);
+    box.setText(tr("What you wrote in this window is not on the disk."));
+    box.setInformativeText(why);
+    QPushButton *stay = box.addButton(tr("Keep the window open"), QMessageBox::RejectRole);
+    const QAbstractButton *leave = box.addButton(tr("Close and lose it"), QMessageBox::DestructiveRole);
+    box.setDefaultButton(stay);
+    box.exec();
+    return box.clickedButton() == leave;
+}
+
 void MainWindow::closeEvent(QCloseEvent *event)
 {
+    if (!mayClose()) {
+        event->ignore();
+        return;
+    }
     saveLayout();
     QMainWindow::closeEvent(event);
 }

@@ -9,6 +9,8 @@
 #include <QMainWindow>
 
 #include <map>
+#include <optional>
+#include <string>
 
 class QActionGroup;
 class QDockWidget;
@@ -65,6 +67,7 @@ private:
     QAction *add(QMenu *menu, const QString &text, const QKeySequence &keys, std::function<void()> run);
     void connectWorkbench();
     void restoreLayout();
+    bool mayClose();
     void saveLayout();
     void openPalette();
     void showKeys();
@@ -76,6 +79,7 @@ private:
     void setTheme(ThemeChoice choice);
     void setQuota();
     void changeEngine();
+    bool endTrial(const api::update::ModelState &state);
     void sessionDeleted(SessionId session, const QString &title);
     void sessionGone(SessionId session);
     void offerUndo(const QString &what, std::function<void()> undo);
@@ -96,6 +100,9 @@ private:
     StatusStrip *m_status = nullptr;
     Toast *m_toast = nullptr;
     StallWatch *m_stallWatch = nullptr;
+    // Settings of the engine that are being tried, and what stands while they are: kept once the model runs with them.
+    std::optional<api::EngineSettings> m_tried;
+    std::string m_triedPath;
     QString m_searched; // the words of the search that the next chat is opened from
     CommandPalette *m_palette = nullptr;
     KeyList *m_keys = nullptr;

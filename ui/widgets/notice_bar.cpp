@@ -53,6 +53,7 @@ QString NoticeBar::text() const
 void NoticeBar::showNotice(api::update::Severity severity, const QString &text, std::vector<Choice> choices)
 {
     m_severity = severity;
+    m_lines = {{severity, text}};
     m_text->setText(text);
     setAccessibleName(text);
     while (QLayoutItem *item = m_buttons->takeAt(0)) {
@@ -80,18 +81,42 @@ void NoticeBar::showNotice(api::update::Severity severity, const QString &text, 
 
 void NoticeBar::addNotice(api::update::Severity severity, const QString &text)
 {
-    constexpr qsizetype kMost = 4;
-    QStringList lines = isHidden() ? QStringList() : m_text->text().split(QLatin1Char('\n'));
-    if (lines.contains(text))
+    constexpr std::size_t kMost = 4;
+    const Line line{severity, text};
+    if (std::find(m_lines.begin(), m_lines.end(), line) != m_lines.end())
         return;
-    lines << text;
-    while (lines.size() > kMost)
-        lines.removeFirst();
-    showNotice(lines.size() > 1 ? std::max(severity, m_severity) : severity, lines.join(QLatin1Char('\n')));
+    std::vector<Line> lines = m_lines;
+    lines.push_back(line);
+    std::stable_sort(lines.begin(), lines.end(), [](const Line &a, const Line &b) { return a.first > b.first; });
+    if (lines.size() > kMost) // of those that weigh least the oldest goes
+        lines.erase(std::find_if(lines.begin(), lines.end(), [&](const Line &l) { return l.first == lines.back().first; }));
+    m_lines = std::move(lines);
+    showLines();
+}
+
+void NoticeBar::removeNotice(const QString &text)
+{
+    if (std::erase_if(m_lines, [&](const Line &line) { return line.second == text; }) == 0)
+        return;
+    if (m_lines.empty())
+        dismiss();
+    else
+        showLines();
+}
+
+void NoticeBar::showLines()
+{
+    QStringList texts;
+    for (const Line &line : m_lines)
+        texts << line.second;
+    std::vector<Line> kept = m_lines;
+    showNotice(m_lines.front().first, texts.join(QLatin1Char('\n')));
+    m_lines = std::move(kept);
 }
 
 void NoticeBar::dismiss()
 {
+    m_lines.clear();
     hide();
 }
 

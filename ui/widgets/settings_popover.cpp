@@ -2,6 +2,7 @@
 #include "ui/widgets/settings_popover.h"
 
 #include "ui/widgets/format.h"
+#include "ui/widgets/plain_edit.h"
 #include "ui/widgets/theme.h"
 
 #include <QComboBox>
@@ -64,7 +65,7 @@ void SettingsPopover::buildPrompt(QVBoxLayout *column)
 {
     Theme &theme = m_workbench.theme();
     column->addWidget(heading(this, tr("System prompt"), theme));
-    m_prompt = new QPlainTextEdit(this);
+    m_prompt = new PlainEdit(this);
     m_prompt->setProperty("role", "field");
     m_prompt->setAccessibleName(tr("System prompt"));
     m_prompt->setPlaceholderText(tr("None: the model's template decides"));

@@ -52,18 +52,28 @@ private slots:
         QCOMPARE(parts.back().text, "0.31 s lost to an edit");
     }
 
-    // A turn that parts before the first message lost it to an edit of the system prompt, unless it is the first one.
     void aChangedSystemPromptIsAnEdit()
     {
         api::TurnReceipt r;
         r.miss.lostSeconds = 1.03;
-        r.miss.reason = api::EventReason::neverStored;
         r.miss.repeatedTokens = 185;
-        r.miss.firstDifference = 9;
-        QCOMPARE(receiptParts(r, false, 33).back().text, "1.03 s lost to an edit");
-        QCOMPARE(receiptParts(r, true, 33).back().text, "1.03 s lost to a changed beginning");
-        QCOMPARE(receiptParts(r, false, 9).back().text, "1.03 s lost to a changed beginning");
+        r.miss.reason = api::EventReason::systemPromptEdited;
+        QCOMPARE(receiptParts(r, false).back().text, "1.03 s lost to an edit");
+        r.miss.reason = api::EventReason::neverStored;
         QCOMPARE(receiptParts(r, false).back().text, "1.03 s lost to a changed beginning");
+    }
+
+    void aReplyThatWaitsForRoomDoesNotSayItWrites()
+    {
+        api::update::TurnProgress p;
+        p.promptTokens = 100;
+        p.tokensPerSecond = 33.5;
+        p.phase = api::update::TurnPhase::decode;
+        QCOMPARE(writingParts(p).back().text, "33.5 tok/s, writing");
+        p.phase = api::update::TurnPhase::queued;
+        QCOMPARE(writingParts(p).back().text, "waiting for room");
+        p.phase = api::update::TurnPhase::restoring;
+        QCOMPARE(writingParts(p).back().text, "restoring");
     }
 
     void prefillAddsUp()

@@ -2,7 +2,6 @@
 #include "tests/support/test_registry.h"
 #include "tests/ui/support/sample_cache.h"
 #include "ui/inspector/inspector_text.h"
-#include "ui/models/prompt_parts.h"
 
 #include <QTest>
 
@@ -19,7 +18,6 @@ private slots:
     void titlesFollowWhatWasReused();
     void everyReasonOfAMissHasASentence();
     void offersToUndoAnEdit();
-    void namesAnEditedSystemPrompt();
     void engineRemediesWin();
     void badByteRangesDoNoHarm();
     void excerptsKeepTheToken();
@@ -49,33 +47,6 @@ void InspectorTextTest::explainsAnEditedPrompt()
     QVERIFY(text.fates[1].note.endsWith(QStringLiteral(", lru, for Heap sort")));
     QCOMPARE(text.fates[2].value, QStringLiteral("26 blocks, 9.1 MiB"));
     QVERIFY(text.paragraph.contains(QStringLiteral("named by everything before them")));
-}
-
-void InspectorTextTest::namesAnEditedSystemPrompt()
-{
-    auto turn = test::sampleMiss(); // parts at token 19
-    turn.explanation = "From token 19 on the text is another one.";
-    turn.remedies = {{"Put changing text last", "a note", {}}};
-    api::SessionSettings before;
-    before.systemPrompt = "You are a helpful AI assistant named SmolLM.";
-    const auto edited = inspectorText(turn, {.firstMessageToken = 40, .beforeEdit = before});
-    QCOMPARE(edited.paragraph, QStringLiteral("The system prompt was edited before this turn. From token 19 on the text is another one."));
-    QCOMPARE(edited.remedies.size(), std::size_t(2));
-    QCOMPARE(edited.remedies[0].title, std::string("Undo the edit"));
-    const auto *undo = std::get_if<api::command::SetSessionSettings>(&edited.remedies[0].commands.at(0));
-    QVERIFY(undo && undo->session == turn.session);
-    QCOMPARE(undo->settings.systemPrompt, before.systemPrompt);
-    QCOMPARE(edited.remedies[1].title, std::string("Put changing text last"));
-    // Not known what it was (a restart lies between): the cause is named, nothing is promised.
-    QCOMPARE(inspectorText(turn, {.firstMessageToken = 40}).remedies.size(), std::size_t(1));
-    // The list of messages begins with the system prompt, which has no id.
-    api::Ribbon ribbon;
-    ribbon.messages = {{MessageId{0}, 1, 38}, {MessageId{7}, 40, 52}, {MessageId{8}, 55, 90}};
-    QCOMPARE(systemTokens(ribbon), 40);
-    // Another chat's system prompt was no edit of this one, and a difference in a message is none either.
-    turn.turnNumber = 1;
-    QVERIFY(inspectorText(turn, {.firstMessageToken = 40, .beforeEdit = before}).paragraph.startsWith("The system prompt is another one"));
-    QCOMPARE(inspectorText(turn, {.firstMessageToken = 19}).paragraph, QString::fromStdString(turn.explanation));
 }
 
 void InspectorTextTest::praisesAFullHit()

@@ -21,17 +21,21 @@
 #include <QAbstractSpinBox>
 #include <QAction>
 #include <QApplication>
+#include <QClipboard>
 #include <QComboBox>
 #include <QDockWidget>
 #include <QDoubleSpinBox>
 #include <QLabel>
 #include <QListView>
 #include <QMenu>
+#include <QMimeData>
 #include <QLineEdit>
 #include <QPlainTextEdit>
 #include <QSignalSpy>
+#include <QSpinBox>
 #include <QTemporaryDir>
 #include <QTest>
+#include <QTimer>
 
 #include <algorithm>
 
@@ -135,7 +139,7 @@ private slots:
         for (int page = 0; page < 4; ++page)
             stage.window.side().showPage(SidePanel::Page(page));
         QCoreApplication::processEvents();
-        EngineDialog engine(stage.theme, {}, 23040, &stage.window);
+        EngineDialog engine(stage.theme, {}, test::readyModel().facts, &stage.window);
         ExportDialog exported(stage.theme, "Title", 1 << 20, &stage.window);
         QuotaDialog quota(stage.theme, 1 << 30, 1 << 20, &stage.window);
         PolicyView policies(stage.workbench, &stage.window);
@@ -168,6 +172,7 @@ private slots:
     void aChoiceStandsInTheWayOfTheKeyboard()
     {
         Stage stage;
+        stage.say(api::update::MessageAdded{SessionId{1}, message(3, 2, Role::user, "It waits for its answer.")});
         stage.say(api::update::PromptPreview{.session = SessionId{1}, .promptTokens = 499, .contextTokens = 512,
                                              .replyReserve = 90, .overflows = true, .dropMessages = 4, .dropTokens = 172,
                                              .recomputeTokens = 323, .recomputeSeconds = 1.07});
@@ -227,6 +232,91 @@ private slots:
         stage.say(test::readyModel());
         QTest::keyClick(stage.box(), Qt::Key_Return);
         QCOMPARE(stage.port.asked<api::command::Send>().at(0).text, "a question");
+    }
+
+    // A clipboard without any format, as it is until something is copied.
+    void pastingNothingDoesNothing()
+    {
+        Stage stage;
+        struct Empty : QMimeData {
+            QStringList formats() const override { return {}; }
+            bool hasFormat(const QString &) const override { return false; }
+        };
+        const auto paste = [](QPlainTextEdit *edit) {
+            QGuiApplication::clipboard()->setMimeData(new Empty);
+            edit->setPlainText("kept");
+            edit->paste();
+            return edit->toPlainText();
+        };
+        QCOMPARE(paste(stage.box()), "kept");
+        stage.window.page().chat().editLastOwnMessage();
+        auto *editor = stage.window.page().chat().findChild<QPlainTextEdit *>();
+        QVERIFY(editor);
+        QCOMPARE(paste(editor), "kept");
+        stage.window.page().openSettings();
+        auto *prompt = QApplication::activePopupWidget()->findChild<QPlainTextEdit *>();
+        QVERIFY(prompt);
+        QCOMPARE(paste(prompt), "kept");
+        QGuiApplication::clipboard()->setText("words");
+        prompt->paste();
+        QCOMPARE(prompt->toPlainText().count("words"), 1);
+        QApplication::activePopupWidget()->close();
+    }
+
+    void whatIsNotStoredStandsFirstUntilItIs()
+    {
+        using api::update::Severity;
+        Stage stage;
+        const auto said = [&] {
+            for (NoticeBar *bar : stage.window.page().findChildren<NoticeBar *>())
+                if (!bar->text().isEmpty())
+                    return bar->text();
+            return QString();
+        };
+        stage.say(api::update::Notice{Severity::warning, "storage", "The settings are not saved."});
+        stage.say(api::update::Notice{Severity::error, "storage:chats", "The disk is full."});
+        stage.say(api::update::Notice{Severity::warning, "storage", "Cache events are not recorded."});
+        QCOMPARE(said(), "The disk is full.\nThe settings are not saved.\nCache events are not recorded.");
+        QVERIFY(stage.window.page().unsavedWords().isEmpty()); // nothing was written yet
+        stage.say(api::update::MessageAdded{SessionId{1}, message(3, 2, Role::user, "Lost?")});
+        QCOMPARE(stage.window.page().unsavedWords(), "The disk is full.");
+        stage.say(api::update::Notice{Severity::warning, "storage:chats", "Chats are stored on the disk again."});
+        QVERIFY(!said().contains("The disk is full."));
+        QVERIFY(stage.window.page().unsavedWords().isEmpty());
+    }
+
+    void settingsThatCannotRunAreNotKept()
+    {
+        Stage stage;
+        api::ModelFacts facts = test::readyModel().facts;
+        facts.contextLength = 8192;
+        EngineDialog dialog(stage.theme, {}, facts);
+        auto *context = dialog.findChildren<QSpinBox *>().at(1);
+        context->setValue(100'000);
+        QCOMPARE(context->value(), 8192); // the model has no more
+
+        QSignalSpy kept(&stage.window, &MainWindow::optionsChanged);
+        const auto loads = [&] { return stage.port.asked<api::command::LoadModel>(); };
+        const auto before = loads().size();
+        QTimer::singleShot(0, &stage.window, [] {
+            auto *open = qobject_cast<EngineDialog *>(QApplication::activeModalWidget());
+            open->findChildren<QSpinBox *>().at(0)->setValue(3);
+            open->accept();
+        });
+        for (QAction *action : stage.window.findChildren<QAction *>())
+            if (action->shortcut() == QKeySequence("Ctrl+Shift+E"))
+                action->trigger();
+        QCOMPARE(loads().size(), before + 1);
+        QCOMPARE(loads().back().settings.threads, 3);
+        QCOMPARE(kept.size(), 0);
+        api::update::ModelState failed = test::readyModel();
+        failed.phase = api::update::ModelPhase::failed;
+        failed.problem = "no room";
+        stage.say(failed);
+        QCOMPARE(loads().size(), before + 2); // as it was
+        QCOMPARE(loads().back().settings.threads, 0);
+        QCOMPARE(kept.size(), 0);
+        QVERIFY(!stage.window.page().modelsShown());
     }
 
     void everyEntryThatTicksCanBeTicked()
