@@ -396,14 +396,4 @@ std::vector<TwinCase> exactnessCases(const cuda::DeviceFacts &device, bool quick
     return twins;
 }
 
-double normalisedError(const std::vector<float> &got, const std::vector<float> &want)
-{
-    double error = 0, power = 0;
-    for (std::size_t i = 0; i < want.size(); ++i) {
-        error += (double(got[i]) - want[i]) * (double(got[i]) - want[i]);
-        power += double(want[i]) * want[i];
-    }
-    return got.size() != want.size() || std::isnan(error) ? HUGE_VAL : error / (power > 0 ? power : 1);
-}
-
 } // namespace kvilt::cudacheck

@@ -67,7 +67,4 @@ struct TwinCase {
 };
 std::vector<TwinCase> exactnessCases(const cuda::DeviceFacts &device, bool quick);
 
-// Mean square error over mean square of `want`; infinite where `got` has a NaN.
-double normalisedError(const std::vector<float> &got, const std::vector<float> &want);
-
 } // namespace kvilt::cudacheck

@@ -4,6 +4,7 @@
 #include "kernels/cuda/reference/ops_reference.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,17 @@ namespace kvilt::cudacheck {
 using backend::cuda::Queue;
 
 namespace {
+
+// Mean square error over mean square of `want`; infinite where `got` has a NaN.
+double normalisedError(const std::vector<float> &got, const std::vector<float> &want)
+{
+    double error = 0, power = 0;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+        error += (double(got[i]) - want[i]) * (double(got[i]) - want[i]);
+        power += double(want[i]) * want[i];
+    }
+    return got.size() != want.size() || std::isnan(error) ? HUGE_VAL : error / (power > 0 ? power : 1);
+}
 
 // Host memory, aligned as device memory is.
 class HostArena final : public Arena {
