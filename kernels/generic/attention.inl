@@ -173,7 +173,7 @@ KVILT_INLINE Span visibleSpan(const UnitContext &unit, std::uint32_t row, std::i
     return {std::max(unit.begins()[row] - base, 0), std::min(unit.ends()[row] - base, std::int32_t(kGroupTokens))};
 }
 
-// How V rows are read: bytes of a row, where dim d of it starts, and 16 dims from 16 * v on; quantised ones by twice 16.
+// How V rows are read: bytes of a row, where dim d of it starts, and 16 dims from 16 * v on (quantised: v is 0 or 1).
 template <typename Element>
 struct ValueElement {
     static KVILT_INLINE std::size_t rowBytes(std::size_t dim) { return dim * Element::kBytes; }
