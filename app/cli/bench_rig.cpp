@@ -95,28 +95,64 @@ Result<double> BenchRig::advance(std::uint32_t b, std::uint32_t first, std::uint
 
 Result<double> BenchRig::step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count)
 {
+    KVILT_TRY(const backend::Ticket ticket, submit(from, to, first, count, {}));
+    KVILT_TRY(const backend::StepResult result, m_program->collect(ticket));
+    for (std::uint32_t b = from; b < to; ++b)
+        m_cache->append(SequenceId{b + 1}, std::span(m_tokens[b]).subspan(first, count));
+    return result.seconds;
+}
+
+Result<backend::Ticket> BenchRig::submit(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count,
+                                         const InFlight &inFlight)
+{
+    static const api::SamplingSettings greedy;
     backend::StepPlan plan;
     std::vector<kv::CopyOrder> copies; // never filled: nothing is shared
     for (std::uint32_t b = from; b < to; ++b) {
         const SequenceId id{b + 1};
         if (!m_cache->reserve(id, first + count, copies))
             return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
-        plan.slices.push_back({.sequence = id,
-                               .tokens = std::span(m_tokens[b]).subspan(first, count),
-                               .source = std::nullopt,
-                               .firstPosition = std::int32_t(first),
-                               .tables = m_cache->tables(id),
-                               .logitRows = 1});
+        backend::PlanSlice slice{.sequence = id,
+                                 .tokens = std::span(m_tokens[b]).subspan(first, count),
+                                 .source = std::nullopt,
+                                 .firstPosition = std::int32_t(first),
+                                 .tables = m_cache->tables(id),
+                                 .logitRows = inFlight.sampled ? 0u : 1u};
+        if (inFlight.sampled)
+            slice.sampling = backend::TokenSampling{&greedy, {}, 0};
+        if (inFlight.before) {
+            slice.tokens = {};
+            slice.source = backend::TokenFromTicket{*inFlight.before, b - from};
+        }
+        plan.slices.push_back(slice);
     }
     for (std::size_t g = 0; g < m_layout.groups.size(); ++g) {
         const GroupIndex group{std::uint16_t(g)};
         KVILT_TRY_VOID(m_program->reserveBlocks(group, m_cache->highWater(group)));
     }
-    KVILT_TRY(const backend::Ticket ticket, m_program->submit(plan));
-    KVILT_TRY(const backend::StepResult result, m_program->collect(ticket));
-    for (const backend::PlanSlice &slice : plan.slices)
-        m_cache->append(slice.sequence, slice.tokens);
-    return result.seconds;
+    return m_program->submit(plan);
+}
+
+// As the engine decodes on such a device: it chooses the tokens itself, and has the next step before it is asked for the last one's.
+Result<double> BenchRig::decodeInFlight(std::uint32_t tokens)
+{
+    double seconds = 0;
+    std::optional<backend::Ticket> last;
+    for (std::uint32_t i = 0; i <= tokens; ++i) {
+        std::optional<backend::Ticket> next;
+        if (i < tokens) {
+            KVILT_TRY(next, submit(0, m_shape.batch, m_shape.depth + i, 1, {.sampled = true, .before = last}));
+        }
+        if (last) {
+            KVILT_TRY(const backend::StepResult result, m_program->collect(*last));
+            seconds += result.seconds;
+            for (std::uint32_t b = 0; b < m_shape.batch; ++b) // which tokens they were is of no matter: nothing is sealed
+                m_cache->append(SequenceId{b + 1}, std::span(m_tokens[b]).subspan(m_shape.depth + i - 1, 1));
+        }
+        last = next;
+    }
+    KVILT_TRY_VOID(takeBack());
+    return seconds;
 }
 
 // A window that has passed the depth cannot be taken back: such a sequence is computed again, unmeasured.
@@ -145,6 +181,8 @@ Result<double> BenchRig::prefill(std::uint32_t tokens)
 
 Result<double> BenchRig::decode(std::uint32_t tokens)
 {
+    if (m_program->stepsInFlight() > 1 && m_program->samples({}))
+        return decodeInFlight(tokens);
     double seconds = 0;
     for (std::uint32_t i = 0; i < tokens; ++i) {
         KVILT_TRY(const double more, step(0, m_shape.batch, m_shape.depth + i, 1));

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace kvilt::cli {
@@ -41,6 +42,13 @@ private:
     Result<void> start(const Shape &shape);
     // Computes [first, first + count) of sequences [from, to); logits for the last token only.
     Result<double> step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count);
+    struct InFlight {
+        bool sampled = false;                  // the device chooses the tokens
+        std::optional<backend::Ticket> before; // the step whose tokens are this one's
+    };
+    Result<backend::Ticket> submit(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count,
+                                   const InFlight &inFlight);
+    Result<double> decodeInFlight(std::uint32_t tokens);
     // Blocks are handed out in an order of chance from here on, as after a long day.
     void shufflePool(std::uint32_t blocks);
     Result<void> startSequence(std::uint32_t sequence);
