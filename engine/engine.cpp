@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/plugin.h"
+#include "engine/backend/numerics.h"
 #include "engine/engine_impl.h"
 #include "engine/model/fingerprint.h"
 #include "engine/model/model.h"
 #include "engine/support/check.h"
 #include "engine/support/checked_math.h"
+#include "engine/support/memory.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/utf8.h"
 
@@ -292,6 +294,11 @@ Result<void> Engine::Impl::makeCache()
                              .policy = settings.policy,
                              .numerics = program->numerics(),
                              .caching = settings.cache,
+                             .nearReuse = settings.nearReuse,
+                             .isNear = [this](std::string_view made) {
+                                 return backend::meansTheSame(made, program->numerics(), settings.kType) &&
+                                        backend::meansTheSame(made, program->numerics(), settings.vType);
+                             },
                              .grow = [this](GroupIndex group, std::uint32_t count) { return growStorage(group, count); }};
     trace::EventSink &sink = options.events ? *options.events : nullSink;
     const Clock &clock = options.wallClock ? *options.wallClock : systemClock;
@@ -474,7 +481,20 @@ api::PoolCounts Engine::counts() const
     counts.bytesBudget = m_impl->settings.kvMemory;
     counts.quota = m_impl->settings.diskQuota;
     counts.bytesOnDisk = m_impl->tiers->bytesOnDisk();
+    counts.device = m_impl->deviceCounts();
     return counts;
+}
+
+// Asks the driver or the system and queues nothing: a step under way does not notice.
+api::DeviceCounts Engine::Impl::deviceCounts() const
+{
+    api::DeviceCounts out;
+    out.name = device->deviceName();
+    out.gpu = device->totalMemory() > 0;
+    out.totalBytes = out.gpu ? device->totalMemory() : physicalMemory();
+    out.freeBytes = std::min(device->freeMemory(), out.totalBytes);
+    out.poolBytes = program->bytesReserved();
+    return out;
 }
 
 kv::KvCache &Engine::cache() { return *m_impl->cache; }

@@ -89,6 +89,7 @@ struct SequenceStats {
     SequencePhase phase = SequencePhase::queued;
     std::uint32_t promptTokens = 0;
     std::uint32_t cachedMemory = 0, cachedDisk = 0; // tokens
+    std::uint32_t cachedHost = 0;                   // of cachedDisk, from the host's memory beside a GPU
     std::uint32_t computed = 0;                     // prompt tokens run, each counted once
     std::uint32_t recomputed = 0;                   // run again after a preemption
     std::uint32_t completionTokens = 0;

@@ -37,6 +37,7 @@ struct Engine::Impl {
     Result<void> makeCache();
     void makeTiers();
     std::uint64_t hostTierBytes() const;
+    api::DeviceCounts deviceCounts() const;
     void makeScheduler();
 
     // The GPU is lost or full: everything it held is forgotten, and what was under way is computed again by the CPU.

@@ -121,6 +121,7 @@ bool Engine::Impl::admit(SequenceId id)
         s.restoreFailed = false;
         s.stats.cachedMemory = std::uint32_t(found.memoryTokens + found.partialTokens);
         s.stats.cachedDisk = std::uint32_t(found.diskTokens);
+        s.stats.cachedHost = std::uint32_t(found.hostTokens);
         s.stats.startedNs = options.clockNs();
         s.admittedBefore = true;
         s.peakComputed = 0;

@@ -25,7 +25,6 @@ public:
     struct Entry {
         Key key;
         std::vector<std::byte> bytes;
-        bool onDisk = false; // the store has it too: when it goes from here, it is not lost
     };
 
     explicit HostTier(std::uint64_t budget = 0) : m_budget(budget) {}
@@ -33,11 +32,11 @@ public:
     std::uint64_t bytes() const { return m_bytes; }
 
     // Takes a copy; what had to go for it. Nothing happens when it is there already or larger than everything.
-    std::vector<Entry> put(const Key &key, std::span<const std::byte> bytes);
+    std::vector<Key> put(const Key &key, std::span<const std::byte> bytes);
     // Null: not there. Counts as a use.
-    Entry *find(const Key &key);
+    const Entry *find(const Key &key);
     bool holds(const Key &key) const { return m_places.contains(key); }
-    std::vector<Entry> takeAll(); // empties it
+    std::vector<Key> clear(); // what was there
 
 private:
     std::uint64_t m_budget, m_bytes = 0;

@@ -7,10 +7,6 @@
 
 namespace kvilt {
 
-namespace {
-constexpr std::int64_t kHostRow = -1; // a payload that no row on disk stands behind
-}
-
 KvTiers::KvTiers(kv::KvCache &cache, backend::Program &program, const kv::KvLayout &layout, store::KvStore *kvStore,
                  std::uint64_t hostBytes, std::function<std::uint64_t()> clockNs)
     : m_cache(cache), m_program(program), m_layout(layout), m_store(kvStore), m_host(hostBytes),
@@ -61,7 +57,7 @@ void KvTiers::restoreFor(Sequence &s, std::uint64_t begin, std::uint64_t limit)
             s.restoreFailed = true;
             break;
         }
-        if (order.row != kHostRow)
+        if (order.tier == api::Tier::disk)
             rows.push_back(order.row);
         s.restores.pop_front();
         ++s.stats.restoredBlocks;
@@ -77,15 +73,17 @@ void KvTiers::restoreFor(Sequence &s, std::uint64_t begin, std::uint64_t limit)
 
 bool KvTiers::restoreOne(Sequence &s, const kv::RestoreOrder &order)
 {
-    if (const HostTier::Entry *entry = m_host.find({order.name, order.group}); entry && !order.near)
-        return promote(s, order, entry->bytes);
+    if (order.tier == api::Tier::host) {
+        const HostTier::Entry *entry = m_host.find({order.name, order.group});
+        return entry && promote(s, order, entry->bytes); // gone meanwhile: the next lookup finds what is left
+    }
     const std::uint64_t started = m_clockNs();
-    const store::PayloadKey key{order.name, order.group, m_numerics};
+    const store::PayloadKey key{order.name, order.group, order.numerics};
     const auto first = std::size_t(order.firstToken);
     const auto tokens = std::span<const TokenId>(s.tokens).subspan(first, m_layout.blockSize);
     m_payload.resize(m_layout.bytesPerBlock(order.group.value));
     const store::ReadOutcome outcome =
-        m_store == nullptr || order.row == kHostRow ? store::ReadOutcome::missing : m_store->read(order.row, key, tokens, m_payload);
+        m_store == nullptr ? store::ReadOutcome::missing : m_store->read(order.row, key, tokens, m_payload);
     if (outcome == store::ReadOutcome::ok) {
         const Result<void> filled = m_program.importBlock(order.group, order.block, m_payload);
         if (filled) {
@@ -95,7 +93,7 @@ bool KvTiers::restoreOne(Sequence &s, const kv::RestoreOrder &order)
         if (filled.error().code == ErrorCode::device || filled.error().code == ErrorCode::outOfMemory)
             return false; // the payload is good: the next step says what has become of the device
     }
-    m_cache.forgetStored(order.name, order.group, m_numerics,
+    m_cache.forgetStored(order.name, order.group, order.numerics,
                          outcome == store::ReadOutcome::missing ? api::EventReason::evicted
                                                                 : api::EventReason::corruptPayload);
     return false;
@@ -121,10 +119,13 @@ void KvTiers::storeSealed()
     if (!writesToDisk() && !m_host.enabled())
         return;
     for (kv::SealedBlock &block : sealed) {
+        const bool toHost = m_host.enabled() && !m_host.holds({block.name, block.group});
+        if (!toHost && !writesToDisk())
+            continue;
         std::vector<std::byte> bytes(m_layout.bytesPerBlock(block.group.value));
         if (!m_program.exportBlock(block.group, block.block, bytes))
             continue; // computed again some day
-        if (m_host.enabled())
+        if (toHost)
             demote(block, bytes);
         if (!writesToDisk())
             continue;
@@ -141,12 +142,15 @@ void KvTiers::storeSealed()
 
 void KvTiers::demote(const kv::SealedBlock &block, std::span<const std::byte> bytes)
 {
-    for (const HostTier::Entry &gone : m_host.put({block.name, block.group}, bytes))
-        if (!gone.onDisk)
-            m_cache.forgetStored(gone.key.name, gone.key.group, m_numerics, api::EventReason::lru, api::Tier::host);
+    forgetInHost(m_host.put({block.name, block.group}, bytes), api::EventReason::lru);
     if (m_host.holds({block.name, block.group}))
-        m_cache.markStored({block.name, block.group, m_numerics, kHostRow, bytes.size(), api::Tier::host}, block.session,
-                           block.turn);
+        m_cache.markStored({block.name, block.group, m_numerics, 0, bytes.size(), api::Tier::host}, block.session, block.turn);
+}
+
+void KvTiers::forgetInHost(const std::vector<HostTier::Key> &gone, api::EventReason reason)
+{
+    for (const HostTier::Key &key : gone)
+        m_cache.forgetStored(key.name, key.group, m_numerics, reason, api::Tier::host);
 }
 
 void KvTiers::takeCommitted()
@@ -155,32 +159,16 @@ void KvTiers::takeCommitted()
         return;
     for (const store::KvCompletion &done : m_store->takeCompletions()) {
         const kv::StoredPayload payload{done.key.name, done.key.group, done.key.numerics, done.row, done.bytes};
-        if (done.kind != store::KvCompletion::Kind::stored) {
-            forgetOnDisk(payload, done.reason);
-            continue;
-        }
-        m_cache.markStored(payload, done.session, done.turn);
-        if (HostTier::Entry *entry = m_host.find({done.key.name, done.key.group}))
-            entry->onDisk = true;
+        if (done.kind == store::KvCompletion::Kind::stored)
+            m_cache.markStored(payload, done.session, done.turn);
+        else
+            m_cache.forgetStored(payload.name, payload.group, payload.numerics, done.reason);
     }
-}
-
-// The disk has given a row up; a copy in the host's memory stays findable.
-void KvTiers::forgetOnDisk(const kv::StoredPayload &payload, api::EventReason reason)
-{
-    m_cache.forgetStored(payload.name, payload.group, payload.numerics, reason);
-    HostTier::Entry *entry = payload.numerics == m_numerics ? m_host.find({payload.name, payload.group}) : nullptr;
-    if (!entry)
-        return;
-    entry->onDisk = false;
-    m_cache.addStored({payload.name, payload.group, m_numerics, kHostRow, entry->bytes.size(), api::Tier::host});
 }
 
 void KvTiers::dropHost()
 {
-    for (const HostTier::Entry &gone : m_host.takeAll())
-        if (!gone.onDisk)
-            m_cache.forgetStored(gone.key.name, gone.key.group, m_numerics, api::EventReason::dropped, api::Tier::host);
+    forgetInHost(m_host.clear(), api::EventReason::dropped);
 }
 
 void KvTiers::rememberRoot(const std::string &salt)

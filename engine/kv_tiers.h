@@ -52,7 +52,7 @@ private:
     bool restoreOne(Sequence &sequence, const kv::RestoreOrder &order);
     bool promote(Sequence &sequence, const kv::RestoreOrder &order, std::span<const std::byte> bytes);
     void demote(const kv::SealedBlock &block, std::span<const std::byte> bytes);
-    void forgetOnDisk(const kv::StoredPayload &payload, api::EventReason reason);
+    void forgetInHost(const std::vector<HostTier::Key> &gone, api::EventReason reason);
     bool writesToDisk() const;
 
     kv::KvCache &m_cache;

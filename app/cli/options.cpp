@@ -37,6 +37,7 @@ void ModelOptions::addTo(Command &command, bool required)
     command.option("--policy", policy, "Eviction policy: " + kv::evictionPolicyList()).showDefault();
     command.option("--ctx-size", context, "Context length (default: the model's)");
     command.flag("--no-cache", noCache, "Use and store no cached KV at all");
+    command.flag("--near-reuse", nearReuse, "Stored KV of another processor or GPU will do: nearly, not exactly, the same numbers");
 }
 
 Result<api::EngineSettings> ModelOptions::resolve() const
@@ -57,6 +58,7 @@ Result<api::EngineSettings> ModelOptions::resolve() const
     settings.policy = policy;
     settings.contextLength = int(context);
     settings.cache = !noCache;
+    settings.nearReuse = nearReuse;
     KVILT_TRY_VOID(settings::parseKvType(kvType, settings));
     if (!kvMemory.empty()) {
         KVILT_TRY(settings.kvMemory, settings::parseBytes(kvMemory));

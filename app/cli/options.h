@@ -24,6 +24,7 @@ struct ModelOptions {
     std::string policy = "lru";
     std::int64_t context = 0;
     bool noCache = false;
+    bool nearReuse = false;
 
     // `model`: the positional argument is required.
     void addTo(Command &command, bool required = true);

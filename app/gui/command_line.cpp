@@ -3,6 +3,7 @@
 
 #include "app/settings/settings.h"
 
+#include <cstdlib>
 #include <utility>
 
 namespace kvilt::gui {
@@ -97,6 +98,8 @@ QString usage()
         "  --theme light|dark|system\n"
         "  --backend auto|cpu|cuda   --threads N   --kv-type TYPE or k=TYPE,v=TYPE   --block-size N\n"
         "  --kv-blocks N or --kv-memory SIZE   --ctx N   --policy NAME\n"
+        "  --deterministic           on a GPU: own kernels only, so that no bit depends on the batch\n"
+        "  --near-reuse              stored KV of another processor or GPU will do: nearly, not exactly, the same numbers\n"
         "  --screenshot FILE.png     draws the window offscreen and quits\n"
         "     --after-ms N           this long after the first frame, or after the last step of a replay (1500)\n"
         "     --size WIDTHxHEIGHT    (1440x900)\n"
@@ -123,6 +126,13 @@ Result<CommandLine> parseCommandLine(const QStringList &arguments)
             auto taken = engine ? engineOption(line, option, value) : windowOption(line, option, value);
             if (!taken)
                 return tl::unexpected(taken.error());
+        } else if (option == u"--deterministic") {
+            line.engine.emplace_back([](api::EngineSettings &) -> Result<void> {
+                ::setenv("KVILT_CUDA_DETERMINISTIC", "1", 1); // read where a GPU is opened
+                return {};
+            });
+        } else if (option == u"--near-reuse") {
+            line.engine.emplace_back([](api::EngineSettings &s) -> Result<void> { return s.nearReuse = true, Result<void>{}; });
         } else if (option == u"--stall-report") {
             line.stallReport = true;
         } else if (option == u"--startup-report") {

@@ -33,7 +33,10 @@ struct BlockInfo {
     std::int32_t firstToken = 0;           // position in its sequence
     std::uint16_t tokens = 0;              // filled
     std::int32_t evictionRank = -1;        // 0 = next to go; -1: not evictable
-    bool onDisk = false;
+    bool onDisk = false;                   // a copy is stored
+    bool inHost = false;                   // a copy lies in the host's memory; beside a GPU only
+    // Where it comes back from once the pool has evicted it, the map's texture: host before disk; device: from nowhere.
+    Tier tier = Tier::device;
 };
 
 struct GroupView {
@@ -60,6 +63,7 @@ struct RibbonCell {
     BlockId block = kNoBlock;
     std::int32_t firstToken = 0;
     std::uint16_t tokens = 0;
+    Tier tier = Tier::device;              // the nearest that holds it; state disk: host or disk
 };
 struct Ribbon {
     SessionId session;
@@ -75,6 +79,22 @@ struct Ribbon {
     std::vector<MessageSpan> messages;
 };
 
+// The device that computes and its memory, whoever uses it; without a GPU that is the processor and the host's memory.
+struct DeviceCounts {
+    std::string name;                      // the processor's, or "NVIDIA H200 (139.8 GiB)"
+    bool gpu = false;                      // has memory of its own, and the host's is a tier beside it
+    std::uint64_t totalBytes = 0, freeBytes = 0; // 0 of 0: not known
+    std::uint64_t poolBytes = 0;           // of KV blocks, taken so far
+    std::uint64_t usedBytes() const { return totalBytes > freeBytes ? totalBytes - freeBytes : 0; }
+};
+
+// Payloads of sealed blocks outside the pool: one a block and layer group.
+struct TierCounts {
+    std::uint64_t blocks = 0, bytes = 0;
+    std::uint64_t inPool = 0;              // of these blocks: the pool has them too
+    std::uint64_t onlyHere() const { return blocks - inPool; } // evicted from the pool: they come back from here
+};
+
 // Numbers for the status bar and the plots; the four counts add up to capacity of group 0.
 struct PoolCounts {
     std::uint64_t timeNs = 0;
@@ -82,6 +102,8 @@ struct PoolCounts {
     std::uint64_t bytesInMemory = 0, bytesBudget = 0, bytesOnDisk = 0, quota = 0;
     std::uint64_t lookupTokens = 0, hitTokensMemory = 0, hitTokensDisk = 0; // running totals
     std::uint64_t evictions = 0, regretted = 0;
+    DeviceCounts device;
+    TierCounts host, disk;                 // host: always empty without a GPU; disk: all that is stored, of every model
 };
 
 } // namespace kvilt::api

@@ -47,6 +47,7 @@ struct EngineSettings {
     int contextLength = 0;         // 0: the model's own
     std::string policy = "lru";
     bool cache = true;             // false: neither looks up nor stores
+    bool nearReuse = false;        // stored KV of another processor or GPU will do: nearly the same numbers, never stored as exact
     std::uint64_t diskQuota = 4ull << 30; // bytes of kvcache.db
 };
 

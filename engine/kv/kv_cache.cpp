@@ -34,7 +34,7 @@ KvCache::Impl::Impl(KvCacheConfig config, std::unique_ptr<EvictionPolicy> policy
                  m_residency.nodeFreed(slot);
                  changed();
              }),
-      m_residency(m_tree, m_config.layout.groups.size(), m_config.numerics)
+      m_residency(m_tree, m_config.layout.groups.size(), m_config.numerics, m_config.isNear)
 {
     for (const LayerGroup &group : m_config.layout.groups)
         m_groups.push_back({BlockPool(m_config.blocks), tokensKept(group)});
@@ -190,7 +190,7 @@ std::optional<BlockName> KvCache::name(NodeId node)
 void KvCache::addStored(const StoredPayload &payload)
 {
     Residency &residency = m_impl->m_residency;
-    residency.addRow(payload.name, {payload.group, residency.numerics(payload.numerics), payload.row, payload.bytes});
+    residency.addRow(payload.name, {payload.group, residency.numerics(payload.numerics), payload.row, payload.bytes, payload.tier});
     m_impl->changed();
 }
 

@@ -44,6 +44,8 @@ struct KvCacheConfig {
     bool partialReuse = false;           // copy the longest matching part of one more block
     bool dedupe = false;                 // a block sealed with tokens that are cached already gives way to the earlier
     bool nearReuse = false;              // the user allowed KV of other numerics
+    // Of which other numerics, for it has to mean the same (see backend/numerics.h). Not set: of none.
+    std::function<bool(std::string_view numerics)> isNear;
     std::uint32_t maxGhosts = 0;         // remembered nodes without payload; 0: max(1024, 4 × blocks)
     // Asked before block `blocks - 1` of a group is taken for the first time; false: there is no storage for it, and
     // the pool stays at what it has. Not set: storage is there.
@@ -72,7 +74,8 @@ struct Lookup {
     std::size_t promptTokens = 0;
     std::size_t matchedTokens = 0;       // = memoryTokens + diskTokens + partialTokens; never the whole prompt
     std::size_t memoryTokens = 0;
-    std::size_t diskTokens = 0;
+    std::size_t diskTokens = 0;          // from outside the pool: the disk, or the host's memory beside a GPU
+    std::size_t hostTokens = 0;          // of diskTokens, those that the host's memory has
     std::size_t partialTokens = 0;       // of one more block, to be copied (partialReuse)
     NodeId partialNode;
     bool near = false;                   // some of it was made by other numerics (nearReuse)
@@ -117,6 +120,8 @@ struct RestoreOrder {
     std::uint64_t bytes = 0;
     std::int32_t firstToken = 0;
     bool near = false;                   // made by other numerics: the block stays this sequence's own
+    std::string numerics;                // which
+    api::Tier tier = api::Tier::disk;    // where it lies
 };
 
 struct Allocation {
@@ -156,7 +161,7 @@ struct NodeInfo {
     std::span<const TokenId> tokens;     // valid until the next change
     std::uint32_t uses = 0;
     std::vector<BlockId> blocks;         // one a group; kNoBlock: not in memory
-    bool onDisk = false;                 // in every group, with usable numerics
+    bool onDisk = false;                 // or in the host's memory: in every group, with usable numerics
     bool dead = false, pinned = false;
     SessionId owner;
     std::vector<SessionId> sharers;      // other sessions that use it

@@ -70,7 +70,9 @@ struct KvCache::Impl {
     NodeSlot findOrResolve(NodeSlot parent, const TokenId *tokens);
     const BlockName &nameOf(NodeSlot slot);
     bool servable(NodeSlot node, std::size_t group) const;
+    bool servableFromOutside(NodeSlot node, std::size_t group) const; // of the pool
     bool inMemory(NodeSlot node) const; // in every group
+    api::Tier nearestOutside(NodeSlot node, std::size_t group) const; // device: nowhere
     bool rowsServable(NodeSlot node) const;
     std::size_t longestServable(const std::vector<NodeSlot> &walked) const;
     std::size_t firstNeeded(std::size_t group, std::size_t position) const; // logical block
@@ -150,6 +152,7 @@ struct KvCache::Impl {
     std::vector<api::RibbonCell> ribbon(std::span<const TokenId> tokens, std::string_view salt);
     std::vector<api::RibbonCell> ribbon(SequenceId sequence) const;
     api::RibbonState blockCell(std::size_t group, BlockId block) const;
+    bool copiedTo(api::Tier tier, std::size_t group, BlockId block) const;
     std::size_t displayGroup() const;
 
     SequenceState &at(SequenceId id);

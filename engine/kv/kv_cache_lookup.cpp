@@ -92,8 +92,12 @@ const BlockName &KvCache::Impl::nameOf(NodeSlot slot)
 
 bool KvCache::Impl::servable(NodeSlot node, std::size_t group) const
 {
-    return m_residency.block(node, group) != kNoBlock || m_residency.onDisk(node, group) ||
-           (m_config.nearReuse && m_residency.onDiskOtherwise(node, group));
+    return m_residency.block(node, group) != kNoBlock || servableFromOutside(node, group);
+}
+
+bool KvCache::Impl::servableFromOutside(NodeSlot node, std::size_t group) const
+{
+    return m_residency.stored(node, group) || (m_config.nearReuse && m_residency.storedNear(node, group));
 }
 
 bool KvCache::Impl::inMemory(NodeSlot node) const
@@ -143,17 +147,20 @@ void KvCache::Impl::splitByTier(Lookup &found) const
     std::array<std::size_t, 32> first{};
     for (std::size_t g = 0; g < m_groups.size(); ++g)
         first[g] = firstNeeded(g, found.matchedTokens);
-    std::size_t disk = 0;
+    std::size_t disk = 0, host = 0;
     for (std::size_t i = 0; i < found.places.size(); ++i) {
-        bool fromDisk = false;
+        bool fromDisk = false, allInHost = true;
         for (std::size_t g = 0; g < m_groups.size(); ++g) {
             if (i < first[g] || m_residency.block(found.places[i], g) != kNoBlock)
                 continue;
             fromDisk = true;
-            found.near = found.near || !m_residency.onDisk(found.places[i], g);
+            allInHost = allInHost && m_residency.stored(found.places[i], g, api::Tier::host);
+            found.near = found.near || !m_residency.stored(found.places[i], g);
         }
         disk += fromDisk;
+        host += fromDisk && allInHost;
     }
+    found.hostTokens = host * m_blockSize;
     found.diskTokens = disk * m_blockSize;
     found.memoryTokens = found.matchedTokens - found.diskTokens;
 }
@@ -215,7 +222,7 @@ void KvCache::Impl::explainMiss(const Request &request, Lookup &found, const std
     }
     bool otherwise = false;
     for (std::size_t g = 0; g < m_groups.size(); ++g)
-        otherwise = otherwise || (!servable(wanted, g) && m_residency.onDiskOtherwise(wanted, g));
+        otherwise = otherwise || (!servable(wanted, g) && m_residency.storedOtherwise(wanted, g));
     explainEviction(found, wanted);
     found.reason = otherwise                ? api::EventReason::numerics
                    : found.evictedAtNs == 0 ? unknownReason(request, found)

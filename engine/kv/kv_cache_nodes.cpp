@@ -247,7 +247,7 @@ std::optional<NodeInfo> KvCache::Impl::describe(NodeId id) const
     info.onDisk = true;
     for (std::size_t g = 0; g < m_groups.size(); ++g) {
         info.blocks.push_back(m_residency.block(slot, g));
-        info.onDisk = info.onDisk && m_residency.onDisk(slot, g);
+        info.onDisk = info.onDisk && m_residency.stored(slot, g);
     }
     info.dead = node.dead;
     info.pinned = node.pinned;
@@ -269,7 +269,7 @@ std::vector<SealedBlock> KvCache::Impl::takeSealed()
         if (slot == kNoSlot)
             continue; // evicted before anyone asked
         const BlockName name = nameOf(slot);
-        if (m_residency.onDisk(slot, ref.group))
+        if (m_residency.stored(slot, ref.group, api::Tier::disk))
             continue;
         const auto tokens = m_tree.tokens(slot);
         out.push_back({m_tree[slot].id, GroupIndex{ref.group}, ref.block, name, nameOf(m_tree[slot].parent),
@@ -283,7 +283,8 @@ void KvCache::Impl::markStored(const StoredPayload &payload, SessionId session, 
 {
     tick();
     m_residency.addRow(payload.name,
-                       {payload.group, m_residency.numerics(payload.numerics), payload.row, payload.bytes});
+                       {payload.group, m_residency.numerics(payload.numerics), payload.row, payload.bytes,
+                        payload.tier});
     changed();
     api::CacheEvent e = event(payload.tier == api::Tier::host ? EventKind::demote : EventKind::store, {{}, session, turn});
     e.tier = payload.tier;
@@ -301,7 +302,7 @@ void KvCache::Impl::forgetStored(const BlockName &name, GroupIndex group, std::s
                                  EventReason reason, api::Tier tier)
 {
     const NumericsIndex arithmetic = m_residency.numerics(numerics);
-    if (!m_residency.hasRow(name, group, arithmetic))
+    if (!m_residency.hasRow(name, group, arithmetic, tier))
         return; // the store may say so twice
     tick();
     api::CacheEvent e = event(EventKind::evict, {});
@@ -310,10 +311,12 @@ void KvCache::Impl::forgetStored(const BlockName &name, GroupIndex group, std::s
     e.reason = reason;
     if (const NodeSlot node = m_residency.nodeOf(name); node != kNoSlot) {
         e.node = m_tree[node].id.value;
-        if (m_residency.block(node, group.value) == kNoBlock) // it was the last payload of this group
+        const api::Tier other = tier == api::Tier::host ? api::Tier::disk : api::Tier::host;
+        if (m_residency.block(node, group.value) == kNoBlock &&
+            !m_residency.hasRow(name, group, arithmetic, other)) // it was the last payload of this group
             m_tree[node].eviction = {std::max<std::uint64_t>(m_now, 1), reason, false, {}, {}};
     }
-    m_residency.removeRow(name, group, arithmetic);
+    m_residency.removeRow(name, group, arithmetic, tier);
     changed();
     emit(e);
 }

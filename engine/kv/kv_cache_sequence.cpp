@@ -129,7 +129,9 @@ void KvCache::Impl::countLookup(const Actor &actor, const Request &request, cons
     if (found.matchedTokens > 0) {
         api::CacheEvent hit = event(EventKind::hit, actor);
         hit.node = found.nodes.empty() ? found.partialNode.value : found.nodes.back().value;
-        hit.tier = found.diskTokens > 0 ? api::Tier::disk : api::Tier::device;
+        hit.tier = found.diskTokens == 0                  ? api::Tier::device
+                   : found.hostTokens == found.diskTokens ? api::Tier::host
+                                                          : api::Tier::disk;
         hit.a = saturate(found.matchedTokens);
         hit.b = saturate(found.promptTokens);
         emit(hit);
@@ -199,7 +201,8 @@ void KvCache::Impl::takeHitsOfGroup(SequenceState &s, std::size_t group, const L
         m_residency.record(group, block).filled = std::uint32_t(m_blockSize);
         s.tables[group].set(i, block);
         out.restores.push_back({m_tree[node].id, row->group, block, *m_residency.nameOf(node), row->row, row->bytes,
-                                std::int32_t(i * m_blockSize), row->numerics != 0});
+                                std::int32_t(i * m_blockSize), row->numerics != 0,
+                                m_residency.numericsText(row->numerics), row->tier});
     }
 }
 

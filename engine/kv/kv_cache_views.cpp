@@ -28,12 +28,21 @@ api::BlockInfo KvCache::Impl::blockInfo(std::size_t group, BlockId block) const
     const PrefixNode &node = m_tree[record->node];
     info.node = node.id;
     info.parent = m_tree[node.parent].id;
-    info.onDisk = m_residency.onDisk(record->node, group);
+    info.onDisk = m_residency.stored(record->node, group, api::Tier::disk);
+    info.inHost = m_residency.stored(record->node, group, api::Tier::host);
+    info.tier = nearestOutside(record->node, group);
     if (info.references == 0)
         info.state = node.dead ? BlockState::deadBranch : BlockState::cached;
     if (node.pinned && m_residency.block(record->node, group) == block)
         info.state = BlockState::pinned;
     return info;
+}
+
+api::Tier KvCache::Impl::nearestOutside(NodeSlot node, std::size_t group) const
+{
+    if (m_residency.stored(node, group, api::Tier::host))
+        return api::Tier::host;
+    return servableFromOutside(node, group) ? api::Tier::disk : api::Tier::device;
 }
 
 api::PoolSnapshot KvCache::Impl::snapshot() const
@@ -75,8 +84,24 @@ api::PoolCounts KvCache::Impl::counts() const
         out.bytesInMemory += bytes * (m_groups[g].pool.capacity() - m_groups[g].pool.blank());
         out.bytesBudget += bytes * m_groups[g].pool.capacity();
     }
-    out.bytesOnDisk = m_residency.storedBytes();
+    for (const api::Tier tier : {api::Tier::host, api::Tier::disk}) {
+        api::TierCounts &counts = tier == api::Tier::host ? out.host : out.disk;
+        counts.blocks = m_residency.sum(tier).rows;
+        counts.bytes = m_residency.sum(tier).bytes;
+        for (std::size_t g = 0; counts.blocks > 0 && g < m_groups.size(); ++g)
+            for (std::uint32_t b = 0; b < m_groups[g].pool.highWater(); ++b)
+                counts.inPool += copiedTo(tier, g, BlockId{b}) ? 1 : 0;
+    }
+    out.bytesOnDisk = out.disk.bytes;
     return out;
+}
+
+// Counts a node once, however many blocks hold it.
+bool KvCache::Impl::copiedTo(api::Tier tier, std::size_t group, BlockId block) const
+{
+    const BlockUseRecord *record = m_residency.find(group, block);
+    return record && record->node != kNoSlot && m_residency.block(record->node, group) == block &&
+           m_residency.stored(record->node, group, tier);
 }
 
 // The group whose blocks stand for a position: one that keeps the whole past, if there is any.
@@ -105,7 +130,7 @@ std::vector<api::RibbonCell> KvCache::Impl::ribbon(std::span<const TokenId> toke
             cell.block = m_residency.block(node, group);
             if (cell.block != kNoBlock)
                 cell.state = blockCell(group, cell.block);
-            else if (servable(node, group))
+            else if (cell.tier = nearestOutside(node, group); cell.tier != api::Tier::device)
                 cell.state = RibbonState::disk;
             else if (m_tree[node].eviction.atNs != 0)
                 cell.state = RibbonState::evicted;

@@ -7,9 +7,10 @@
 
 namespace kvilt::kv {
 
-Residency::Residency(PrefixTree &tree, std::size_t groups, std::string numerics)
-    : m_tree(tree), m_groups(groups), m_records(groups), m_numerics{std::move(numerics)}
+Residency::Residency(PrefixTree &tree, std::size_t groups, std::string numerics, Near near)
+    : m_tree(tree), m_groups(groups), m_records(groups), m_isNear(std::move(near))
 {
+    m_numerics.push_back(arithmetic(numerics));
 }
 
 BlockUseRecord &Residency::record(std::size_t group, BlockId block)
@@ -66,10 +67,10 @@ void Residency::unbind(std::size_t group, BlockId block)
 
 NumericsIndex Residency::numerics(std::string_view text)
 {
-    const auto found = std::find(m_numerics.begin(), m_numerics.end(), text);
+    const auto found = std::find_if(m_numerics.begin(), m_numerics.end(), [&](const Arithmetic &a) { return a.text == text; });
     if (found != m_numerics.end())
         return NumericsIndex(found - m_numerics.begin());
-    m_numerics.emplace_back(text);
+    m_numerics.push_back(arithmetic(text));
     return NumericsIndex(m_numerics.size() - 1);
 }
 
@@ -77,6 +78,8 @@ void Residency::changeOwn(std::string_view text)
 {
     const NumericsIndex next = numerics(text);
     std::swap(m_numerics[0], m_numerics[next]);
+    for (Arithmetic &a : m_numerics) // near to the new one
+        a = arithmetic(std::string(a.text));
     for (auto &[name, stored] : m_stored) {
         for (StoredRow &row : stored.rows)
             row.numerics = row.numerics == next ? 0 : row.numerics == 0 ? next : row.numerics;
@@ -93,10 +96,9 @@ bool Residency::knowsName(const BlockName &name) const
 
 void Residency::bindName(const BlockName &name, NodeSlot node)
 {
-    if (m_ownRows.size() < m_tree.slotCount()) {
-        m_ownRows.resize(m_tree.slotCount());
-        m_otherRows.resize(m_tree.slotCount());
-    }
+    if (m_ownRows.size() < m_tree.slotCount())
+        for (auto *rows : {&m_ownRows, &m_hostRows, &m_diskRows, &m_otherRows, &m_nearRows})
+            rows->resize(m_tree.slotCount());
     m_names.insert_or_assign(node, name);
     Stored &stored = m_stored[name]; // also without rows: a row that comes later finds its node
     if (stored.node == node)
@@ -117,39 +119,39 @@ void Residency::addRow(const BlockName &name, const StoredRow &row)
 {
     Stored &stored = m_stored[name];
     for (StoredRow &known : stored.rows)
-        if (known.group == row.group && known.numerics == row.numerics) {
-            m_storedBytes += row.bytes - known.bytes;
+        if (known.group == row.group && known.numerics == row.numerics && known.tier == row.tier) {
+            m_sums[std::size_t(row.tier)].bytes += row.bytes - known.bytes;
             known = row;
             return;
         }
     stored.rows.push_back(row);
-    m_storedBytes += row.bytes;
-    ++m_storedRows;
+    m_sums[std::size_t(row.tier)].bytes += row.bytes;
+    ++m_sums[std::size_t(row.tier)].rows;
     if (stored.node == kNoSlot)
         return;
     m_tree.addPayload(stored.node);
     refreshMasks(stored.node, stored);
 }
 
-bool Residency::hasRow(const BlockName &name, GroupIndex group, NumericsIndex numerics) const
+bool Residency::hasRow(const BlockName &name, GroupIndex group, NumericsIndex numerics, api::Tier tier) const
 {
     const auto found = m_stored.find(name);
     return found != m_stored.end() && std::any_of(found->second.rows.begin(), found->second.rows.end(), [&](auto &r) {
-               return r.group == group && r.numerics == numerics;
+               return r.group == group && r.numerics == numerics && r.tier == tier;
            });
 }
 
-void Residency::removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics)
+void Residency::removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics, api::Tier tier)
 {
     const auto found = m_stored.find(name);
     KVILT_CHECK(found != m_stored.end());
     Stored &stored = found->second;
     const auto row = std::find_if(stored.rows.begin(), stored.rows.end(), [&](const StoredRow &r) {
-        return r.group == group && r.numerics == numerics;
+        return r.group == group && r.numerics == numerics && r.tier == tier;
     });
     KVILT_CHECK(row != stored.rows.end());
-    m_storedBytes -= row->bytes;
-    --m_storedRows;
+    m_sums[std::size_t(tier)].bytes -= row->bytes;
+    --m_sums[std::size_t(tier)].rows;
     stored.rows.erase(row);
     if (stored.node != kNoSlot) {
         refreshMasks(stored.node, stored);
@@ -159,16 +161,19 @@ void Residency::removeRow(const BlockName &name, GroupIndex group, NumericsIndex
     }
 }
 
-const StoredRow *Residency::row(NodeSlot node, std::size_t group, bool otherNumericsToo) const
+const StoredRow *Residency::row(NodeSlot node, std::size_t group, bool nearToo) const
 {
     const BlockName *name = nameOf(node);
     const auto found = name ? m_stored.find(*name) : m_stored.end();
     if (found == m_stored.end())
         return nullptr;
     const StoredRow *best = nullptr;
-    for (const StoredRow &row : found->second.rows)
-        if (row.group.value == group && (row.numerics == 0 || (otherNumericsToo && !best)))
-            best = &row;
+    for (const StoredRow &row : found->second.rows) {
+        if (row.group.value != group || (row.numerics != 0 && !(nearToo && m_numerics[row.numerics].near)))
+            continue;
+        const bool better = !best || (row.numerics == 0 && (best->numerics != 0 || row.tier == api::Tier::host));
+        best = better ? &row : best;
+    }
     return best;
 }
 
@@ -181,7 +186,7 @@ NodeSlot Residency::nodeOf(const BlockName &name) const
 void Residency::nodeFreed(NodeSlot node)
 {
     if (node < m_ownRows.size())
-        m_ownRows[node] = m_otherRows[node] = 0;
+        m_ownRows[node] = m_hostRows[node] = m_diskRows[node] = m_otherRows[node] = m_nearRows[node] = 0;
     const auto name = m_names.find(node);
     if (name == m_names.end())
         return;
@@ -195,9 +200,15 @@ void Residency::nodeFreed(NodeSlot node)
 
 void Residency::refreshMasks(NodeSlot node, const Stored &stored)
 {
-    m_ownRows[node] = m_otherRows[node] = 0;
-    for (const StoredRow &row : stored.rows)
-        (row.numerics == 0 ? m_ownRows : m_otherRows)[node] |= 1u << row.group.value;
+    m_ownRows[node] = m_hostRows[node] = m_diskRows[node] = m_otherRows[node] = m_nearRows[node] = 0;
+    for (const StoredRow &row : stored.rows) {
+        const std::uint32_t bit = 1u << row.group.value;
+        (row.numerics == 0 ? m_ownRows : m_otherRows)[node] |= bit;
+        if (row.numerics == 0)
+            (row.tier == api::Tier::host ? m_hostRows : m_diskRows)[node] |= bit;
+        else if (m_numerics[row.numerics].near)
+            m_nearRows[node] |= bit;
+    }
 }
 
 } // namespace kvilt::kv

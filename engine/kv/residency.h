@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/api/cache_event.h"
 #include "engine/kv/block_hash.h"
 #include "engine/kv/prefix_tree.h"
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,6 +37,7 @@ struct StoredRow {
     NumericsIndex numerics = 0;
     std::int64_t row = 0;
     std::uint64_t bytes = 0;
+    api::Tier tier = api::Tier::disk; // or host
 };
 
 // Where the payload of (node, layer group, tier, numerics) lies. Several may exist: equal blocks in memory, rows on
@@ -41,7 +45,9 @@ struct StoredRow {
 // Names on disk are bound to nodes lazily: a name met before its node waits here unbound. Not thread-safe.
 class Residency {
 public:
-    Residency(PrefixTree &tree, std::size_t groups, std::string numerics);
+    // `near`: whether rows made by other arithmetic mean what this process's own rows mean, up to rounding.
+    using Near = std::function<bool(std::string_view numerics)>;
+    Residency(PrefixTree &tree, std::size_t groups, std::string numerics, Near near);
 
     std::size_t groups() const { return m_groups; }
 
@@ -71,23 +77,34 @@ public:
     void bind(NodeSlot node, std::size_t group, BlockId block);
     void unbind(std::size_t group, BlockId block);
 
-    // --- Disk ---
-    bool anyStored() const { return m_storedRows > 0; }
-    std::uint64_t storedBytes() const { return m_storedBytes; }
+    // --- Host memory and disk ---
+    struct Sum {
+        std::uint64_t rows = 0, bytes = 0;
+    };
+    bool anyStored() const { return sum(api::Tier::host).rows + sum(api::Tier::disk).rows > 0; }
+    const Sum &sum(api::Tier tier) const { return m_sums[std::size_t(tier)]; } // of every arithmetic
     NumericsIndex numerics(std::string_view text);
     void changeOwn(std::string_view text); // this process computes with another arithmetic from now on
-    bool onDisk(NodeSlot node, std::size_t group) const { return mask(m_ownRows, node) >> group & 1; }
-    bool onDiskOtherwise(NodeSlot node, std::size_t group) const { return mask(m_otherRows, node) >> group & 1; }
+    // A row of this process's own arithmetic: in any tier, in that one; one of another's, and one that may stand in for it.
+    bool stored(NodeSlot node, std::size_t group) const { return mask(m_ownRows, node) >> group & 1; }
+    bool stored(NodeSlot node, std::size_t group, api::Tier tier) const
+    {
+        const bool inHost = mask(m_hostRows, node) >> group & 1;
+        return tier == api::Tier::host ? inHost : mask(m_diskRows, node) >> group & 1;
+    }
+    bool storedOtherwise(NodeSlot node, std::size_t group) const { return mask(m_otherRows, node) >> group & 1; }
+    bool storedNear(NodeSlot node, std::size_t group) const { return mask(m_nearRows, node) >> group & 1; }
     bool knowsName(const BlockName &name) const; // with at least one row
     // Binds a name to its node: its rows, those there and those that come later, count as the node's.
     void bindName(const BlockName &name, NodeSlot node);
     const BlockName *nameOf(NodeSlot node) const; // null: not bound
     void addRow(const BlockName &name, const StoredRow &row);
-    bool hasRow(const BlockName &name, GroupIndex group, NumericsIndex numerics) const;
+    bool hasRow(const BlockName &name, GroupIndex group, NumericsIndex numerics, api::Tier tier) const;
     // hasRow() says that it is there. The node, if bound, loses a payload.
-    void removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics);
-    // The row to restore from: own numerics first. Null: none.
-    const StoredRow *row(NodeSlot node, std::size_t group, bool otherNumericsToo) const;
+    void removeRow(const BlockName &name, GroupIndex group, NumericsIndex numerics, api::Tier tier);
+    // The row to restore from: own numerics first, of these the nearest tier. Null: none.
+    const StoredRow *row(NodeSlot node, std::size_t group, bool nearToo) const;
+    const std::string &numericsText(NumericsIndex index) const { return m_numerics[index].text; }
     NodeSlot nodeOf(const BlockName &name) const;
 
     void nodeFreed(NodeSlot node);
@@ -101,17 +118,23 @@ private:
     {
         return node < masks.size() ? masks[node] : 0;
     }
+    struct Arithmetic {
+        std::string text;
+        bool near = false;
+    };
     void refreshMasks(NodeSlot node, const Stored &stored);
+    Arithmetic arithmetic(std::string_view text) const { return {std::string(text), m_isNear && m_isNear(text)}; }
 
     PrefixTree &m_tree;
     std::size_t m_groups;
     std::vector<std::uint32_t> m_first; // slot × groups → block
     std::vector<std::vector<BlockUseRecord>> m_records; // [group][block]
-    std::vector<std::string> m_numerics;
+    std::vector<Arithmetic> m_numerics;
+    Near m_isNear;
     std::unordered_map<BlockName, Stored> m_stored;
     std::unordered_map<NodeSlot, BlockName> m_names;
-    std::vector<std::uint32_t> m_ownRows, m_otherRows; // by slot, a bit a group
-    std::uint64_t m_storedBytes = 0, m_storedRows = 0;
+    std::vector<std::uint32_t> m_ownRows, m_hostRows, m_diskRows, m_otherRows, m_nearRows; // by slot, a bit a group
+    std::array<Sum, 3> m_sums;                                                             // by tier
 };
 
 } // namespace kvilt::kv

@@ -102,4 +102,10 @@ std::uint64_t availableMemory(const fs::path &proc, const fs::path &cgroups)
     return std::min(free, leftByGroups(proc, cgroups));
 }
 
+std::uint64_t physicalMemory()
+{
+    const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? std::uint64_t(pages) * std::uint64_t(size) : 0;
+}
+
 } // namespace kvilt

@@ -12,4 +12,6 @@ namespace kvilt {
 std::uint64_t availableMemory(const std::filesystem::path &proc = "/proc",
                               const std::filesystem::path &cgroups = "/sys/fs/cgroup");
 
+std::uint64_t physicalMemory(); // of the machine; 0: the system does not say
+
 } // namespace kvilt

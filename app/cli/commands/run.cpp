@@ -283,7 +283,7 @@ private:
                               {"ttft_ms", ms(s.ttftSeconds())},
                               {"tpot_ms", ms(s.tpotSeconds())},
                               {"itl_ms", {{"p50", quantile(gaps, 0.5)}, {"p99", quantile(gaps, 0.99)}}},
-                              {"cached_tokens", {{"device", s.cachedMemory}, {"host", 0}, {"disk", s.cachedDisk}}},
+                              {"cached_tokens", {{"device", s.cachedMemory}, {"host", s.cachedHost}, {"disk", s.cachedDisk - s.cachedHost}}},
                               {"computed_tokens", s.computed},
                               {"recomputed_tokens", s.recomputed},
                               {"preempted", s.preemptions},

@@ -134,6 +134,54 @@ private slots:
         QCOMPARE(cells.size(), std::size_t(3));
     }
 
+    // A block may have a copy in the host's memory, on the disk, in both: views tell them apart, and one that goes leaves the other.
+    void copiesOfBothTiersAreTold()
+    {
+        CacheBench b(10);
+        b.run(1, iota(14));
+        const auto sealed = b.cache->takeSealed();
+        QCOMPARE(sealed.size(), std::size_t(3));
+        const auto copy = [&](std::size_t i, api::Tier tier, std::int64_t row) {
+            b.cache->markStored({sealed[i].name, sealed[i].group, "cpu:1", row, 100, tier}, {}, {});
+        };
+        copy(0, api::Tier::host, 0);
+        copy(0, api::Tier::disk, 7);
+        copy(1, api::Tier::disk, 8);
+        const auto block = [&](std::size_t i) { return b.cache->snapshot().groups[0].blocks[sealed[i].block.value]; };
+        QVERIFY(block(0).inHost && block(0).onDisk && block(0).tier == api::Tier::host);
+        QVERIFY(!block(1).inHost && block(1).onDisk && block(1).tier == api::Tier::disk);
+        QVERIFY(!block(2).inHost && !block(2).onDisk && block(2).tier == api::Tier::device);
+        api::PoolCounts counts = b.cache->counts();
+        QCOMPARE(counts.host.blocks, std::uint64_t(1));
+        QCOMPARE(counts.disk.blocks, std::uint64_t(2));
+        QCOMPARE(counts.disk.bytes, std::uint64_t(200));
+        QCOMPARE(counts.disk.inPool, std::uint64_t(2));
+
+        QVERIFY(b.cache->reset(EventReason::dropped));
+        counts = b.cache->counts();
+        QCOMPARE(counts.host.onlyHere(), std::uint64_t(1));
+        QCOMPARE(counts.disk.onlyHere(), std::uint64_t(2));
+        const auto cells = b.cache->ribbon(iota(14), "");
+        QVERIFY(cells[0].state == api::RibbonState::disk && cells[0].tier == api::Tier::host);
+        QVERIFY(cells[1].state == api::RibbonState::disk && cells[1].tier == api::Tier::disk);
+        const auto prompt = iota(14);
+        const Request request = b.request(2, prompt);
+        const Lookup found = b.cache->lookup(request);
+        QCOMPARE(found.diskTokens, std::size_t(8));
+        QCOMPARE(found.hostTokens, std::size_t(4));
+        const auto start = b.cache->allocate(request, found, 14);
+        QVERIFY(start->restores[0].tier == api::Tier::host && start->restores[1].tier == api::Tier::disk);
+        QCOMPARE(start->restores[1].row, std::int64_t(8));
+        b.cache->release(request.sequence, EventReason::finished);
+
+        b.cache->forgetStored(sealed[0].name, sealed[0].group, "cpu:1", EventReason::lru, api::Tier::host);
+        QVERIFY(b.cache->ribbon(iota(14), "")[0].tier == api::Tier::disk);
+        QCOMPARE(b.cache->counts().host.blocks, std::uint64_t(0));
+        b.cache->forgetStored(sealed[0].name, sealed[0].group, "cpu:1", EventReason::dropped);
+        QCOMPARE(b.find(iota(14)).matchedTokens, std::size_t(0));
+        QCOMPARE(b.cache->counts().disk.blocks, std::uint64_t(1));
+    }
+
     void otherArithmeticIsAMissUnlessAllowed()
     {
         CacheBench first(10);
@@ -145,7 +193,19 @@ private slots:
         QCOMPARE(missed.matchedTokens, std::size_t(0));
         COMPARE_ENUM(missed.reason, EventReason::numerics);
 
-        CacheBench near(10, [](KvCacheConfig &c) { c.nearReuse = true; });
+        // Allowed, but they are numbers of another kind there.
+        CacheBench foreign(10, [](KvCacheConfig &c) {
+            c.nearReuse = true;
+            c.isNear = [](std::string_view made) { return made == "cpu:0"; };
+        });
+        openWith(foreign, rows, "cuda:90:1:none");
+        QCOMPARE(foreign.find(iota(14)).matchedTokens, std::size_t(0));
+        COMPARE_ENUM(foreign.find(iota(14)).reason, EventReason::numerics);
+
+        CacheBench near(10, [](KvCacheConfig &c) {
+            c.nearReuse = true;
+            c.isNear = [](std::string_view made) { return made == "cuda:90:1:none"; };
+        });
         openWith(near, rows, "cuda:90:1:none");
         const auto prompt = iota(18);
         const Request r = near.request(1, prompt);
@@ -153,8 +213,10 @@ private slots:
         QVERIFY(found.near);
         const auto start = near.cache->allocate(r, found, 18);
         QCOMPARE(start->hitTokens, std::size_t(12));
-        for (const RestoreOrder &order : start->restores)
+        for (const RestoreOrder &order : start->restores) {
+            QCOMPARE(order.numerics, std::string("cuda:90:1:none")); // the store is asked for theirs
             near.cache->restored(r.sequence, order, 1);
+        }
         near.cache->append(r.sequence, std::span(prompt).subspan(12));
         QVERIFY(near.cache->takeSealed().empty()); // nothing computed on it is stored as exact
         QVERIFY(near.log.of(EventKind::seal).empty());

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine on a GPU that is not there, full, or gone in the middle of a reply: the CPU goes on, and no chat is lost.
 #include "engine/backend/cuda/backend.h"
+#include "engine/backend/numerics.h"
 #include "tests/engine/backend/cuda/fake_device.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/test_registry.h"
+
+#include "kernels/cuda/api/emit.h"
 
 #include <QTest>
 
@@ -147,6 +150,109 @@ private slots:
         const auto again = test::runOne(*engine, request(150, 1));
         QVERIFY(again.tokens == wanted);
         QCOMPARE(again.stats.cachedDisk, 0u);
+    }
+
+    // f16 says the same whoever computes it, q8 and q4 only where both turn their rows or neither does.
+    void nearReuseTakesOnlyWhatMeansTheSame_data()
+    {
+        QTest::addColumn<int>("type");
+        QTest::addColumn<bool>("fromGpu");
+        for (const auto type : {api::KvType::f16, api::KvType::q8, api::KvType::q4, api::KvType::fp8})
+            for (const bool fromGpu : {true, false})
+                QTest::addRow("%s %d", api::toString(type).data(), int(fromGpu)) << int(type) << fromGpu;
+    }
+    void nearReuseTakesOnlyWhatMeansTheSame()
+    {
+        QFETCH(int, type);
+        QFETCH(bool, fromGpu);
+        const auto store = m_fixture.openStore(QString("near%1%2.db").arg(type).arg(int(fromGpu)));
+        const auto options = [&](bool onGpu, bool near) {
+            EngineOptions o = onGpu ? onFake() : onCpu();
+            o.settings.kType = o.settings.vType = api::KvType(type);
+            o.settings.nearReuse = near;
+            o.fingerprint.fill(9);
+            o.kvStore = store.get();
+            return o;
+        };
+        const Request made = request(100, 3);
+        {
+            auto engine = test::EngineFixture::make(options(fromGpu, false));
+            test::runOne(*engine, made);
+            QVERIFY(engine->flush().has_value());
+        }
+        QCOMPARE(test::EngineFixture::make(options(!fromGpu, false))->peek(made.tokens, {}).diskTokens, 0u);
+
+        const bool turned = type == int(api::KvType::q8) || type == int(api::KvType::q4);
+        const bool same = !turned || kernels::cuda::kKernelVersion >= backend::kCudaTurnsSince;
+        auto engine = test::EngineFixture::make(options(!fromGpu, true));
+        Request again = request(100, 3);
+        again.useCache = false;
+        const auto exact = test::logitsOf(*engine, again, 99);
+        again.useCache = true;
+        std::vector<float> near;
+        again.sampling.maxTokens = 0;
+        again.logitsFrom = 99;
+        again.logitSink = [&](std::int32_t, std::span<const float> row) { near.assign(row.begin(), row.end()); };
+        const auto done = test::runOne(*engine, again);
+        QCOMPARE(done.stats.cachedDisk > 0, same);
+        QVERIFY(same || done.lookup.reason == api::EventReason::numerics);
+        QCOMPARE(test::sameBits(near, exact), !same); // computed, or on nearly the same numbers
+        double wrong = 0, all = 0;
+        for (std::size_t i = 0; i < exact.size(); ++i) {
+            wrong += double(near[i] - exact[i]) * double(near[i] - exact[i]);
+            all += double(exact[i]) * double(exact[i]);
+        }
+        QVERIFY2(wrong / all < 0.05, qPrintable(QString::number(wrong / all)));
+    }
+
+    void numericsSayWhatTheyMean()
+    {
+        using backend::meansTheSame;
+        QVERIFY(meansTheSame("cpu:2", "cpu:3", api::KvType::q4));
+        QVERIFY(!meansTheSame("cpu:1", "cpu:2", api::KvType::q8));
+        QVERIFY(meansTheSame("cpu:1", "cpu:2", api::KvType::f16));
+        QVERIFY(meansTheSame("cuda:sm_90:1:none", "cuda:sm_80:1:120304", api::KvType::q8));
+        QVERIFY(meansTheSame("cuda:sm_90:1:none", "cpu:1", api::KvType::q4));
+        QVERIFY(!meansTheSame("cuda:sm_90:1:none", "cpu:2", api::KvType::q4));
+        QVERIFY(meansTheSame("cuda:sm_90:1:none", "cpu:2", api::KvType::fp8));
+        for (const char *unknown : {"", "cpu", "cpu:", "cpu:x", "cpu:2x", "rocm:gfx90:1:none", "cuda:sm_90", "cuda:sm_90:"})
+            QVERIFY(!meansTheSame(unknown, "cpu:2", api::KvType::f16));
+    }
+
+    // What the window shows of the device and the tiers, filled while a step is under way and without a call to its queues.
+    void countsTellTheDeviceAndItsTiers()
+    {
+        std::shared_ptr<FakeDevice::State> state;
+        EngineOptions options = onFake(&state);
+        options.settings.kvBlocks = 12;
+        options.hostTierBytes = 64u << 20;
+        auto engine = test::EngineFixture::make(options);
+        test::runOne(*engine, request(150, 1));
+        QVERIFY(engine->submit(request(100, 2, 20)).has_value());
+        while (engine->step()->underWay == 0)
+            QVERIFY(!engine->idle());
+        const std::uint64_t calls = state->calls, operations = state->operations;
+        const api::PoolCounts counts = engine->counts();
+        QCOMPARE(state->calls, calls);
+        QCOMPARE(state->operations, operations);
+        QVERIFY(counts.device.gpu);
+        QCOMPARE(counts.device.name, std::string("Fake GPU (1.0 GiB)"));
+        QCOMPARE(counts.device.totalBytes, std::uint64_t(1) << 30);
+        QCOMPARE(counts.device.usedBytes(), state->allocated);
+        QVERIFY(counts.device.poolBytes >= 12 * engine->layout().bytesPerBlock(0));
+        QVERIFY(counts.host.blocks >= 15 && counts.host.inPool >= 6 && counts.host.inPool <= 12);
+        QCOMPARE(counts.host.bytes, counts.host.blocks * engine->layout().bytesPerBlock(0));
+        QVERIFY(counts.host.onlyHere() > 3);
+        QCOMPARE(counts.disk.blocks, std::uint64_t(0));
+        engine->cancelAll();
+        // They come back from there, and the numbers of the turn say so.
+        const auto again = test::runOne(*engine, request(150, 1));
+        QVERIFY(again.stats.cachedHost > 0 && again.stats.cachedHost == again.stats.cachedDisk);
+
+        const api::PoolCounts cpu = test::EngineFixture::make(onCpu())->counts();
+        QVERIFY(!cpu.device.gpu && !cpu.device.name.empty());
+        QVERIFY(cpu.device.totalBytes > cpu.device.freeBytes && cpu.device.freeBytes > 0);
+        QCOMPARE(cpu.host.blocks, std::uint64_t(0));
     }
 
     void withoutAGpuTheCpuComputes()
