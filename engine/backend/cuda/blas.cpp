@@ -1,42 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/blas.h"
 
-#include <array>
+#include "engine/backend/cuda/blas_api.h"
+
+#include <algorithm>
 
 namespace kvilt::backend::cuda {
-namespace {
-
-constexpr int kBf16 = 14, kF16 = 2, kF32 = 0; // cudaDataType
-constexpr int kCompute32 = 68;
-constexpr int kTransposeA = 3, kTransposeB = 4;
-constexpr int kMaxWorkspace = 1;
-constexpr std::int32_t kNormal = 0, kTransposed = 1;
-
-// The library's result of a search; the algorithm is opaque.
-struct Found {
-    std::uint64_t algorithm[8];
-    std::size_t workspace;
-    int state;
-    float waves;
-    int reserved[4];
-};
-
-} // namespace
-
-#define KVILT_BLAS_FUNCTIONS(X)                                                                                              \
-    X(int, create, "cublasLtCreate", (void **handle))                                                                        \
-    X(int, destroy, "cublasLtDestroy", (void *handle))                                                                       \
-    X(std::size_t, version, "cublasLtGetVersion", ())                                                                        \
-    X(int, describe, "cublasLtMatmulDescCreate", (void **description, int compute, int scaleType))                           \
-    X(int, undescribe, "cublasLtMatmulDescDestroy", (void *description))                                                     \
-    X(int, setDescription, "cublasLtMatmulDescSetAttribute", (void *description, int name, const void *value, std::size_t size)) \
-    X(int, layout, "cublasLtMatrixLayoutCreate", (void **layout, int type, std::uint64_t rows, std::uint64_t cols, std::int64_t ld)) \
-    X(int, unlayout, "cublasLtMatrixLayoutDestroy", (void *layout))                                                          \
-    X(int, prefer, "cublasLtMatmulPreferenceCreate", (void **preference))                                                    \
-    X(int, unprefer, "cublasLtMatmulPreferenceDestroy", (void *preference))                                                  \
-    X(int, setPreference, "cublasLtMatmulPreferenceSetAttribute", (void *preference, int name, const void *value, std::size_t size)) \
-    X(int, search, "cublasLtMatmulAlgoGetHeuristic", (void *handle, void *description, void *a, void *b, void *c, void *d, void *preference, int wanted, Found *found, int *count)) \
-    X(int, multiply, "cublasLtMatmul", (void *handle, void *description, const void *alpha, const void *a, void *aLayout, const void *b, void *bLayout, const void *beta, const void *c, void *cLayout, void *d, void *dLayout, const void *algorithm, void *workspace, std::size_t workspaceBytes, api::Stream stream))
+using namespace blas;
 
 struct Blas::Functions {
 #define KVILT_BLAS_POINTER(result, name, symbol, parameters) result(*name) parameters = nullptr;
@@ -54,6 +24,12 @@ struct Blas::Functions {
         return all;
     }
 };
+
+std::uint32_t Blas::alignmentOf(const void *at)
+{
+    const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(at));
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(address & (~address + 1), 256) + (address == 0 ? 256 : 0));
+}
 
 // One shape's description, layouts and algorithm. The library reads matrices by column: our rows are its columns, so it
 // computes out^T = b a^T with b read transposed.
@@ -83,9 +59,14 @@ struct Blas::Plan {
                                f.layout(&out, kF32, g.n, g.m, std::int64_t(g.ldc)) == 0;
         void *preference = nullptr;
         const std::size_t workspace = kWorkspaceBytes;
+        const auto aligned = [&](int name, const void *at) { // 256 bytes are taken for granted otherwise
+            const std::uint32_t bytes = alignmentOf(at);
+            return f.setPreference(preference, name, &bytes, sizeof bytes) == 0;
+        };
         int count = 0;
         const bool searched = described && f.prefer(&preference) == 0 &&
                               f.setPreference(preference, kMaxWorkspace, &workspace, sizeof workspace) == 0 &&
+                              aligned(kAlignmentA, g.b) && aligned(kAlignmentB, g.a) && aligned(kAlignmentC, g.c) && aligned(kAlignmentD, g.c) &&
                               f.search(handle, description, b, a, out, out, preference, 1, &found, &count) == 0;
         if (preference)
             f.unprefer(preference);
@@ -125,12 +106,18 @@ std::unique_ptr<Blas::Plan> Blas::plan(const kernels::cuda::Launch::Gemm &gemm) 
     return made->make(gemm, m_handle) ? std::move(made) : nullptr;
 }
 
-bool Blas::multiply(const kernels::cuda::Launch::Gemm &g, api::Stream stream)
+const Blas::Plan *Blas::planFor(const kernels::cuda::Launch::Gemm &g)
 {
-    const auto [at, fresh] = m_plans.try_emplace({g.m, g.n, g.k, g.lda, g.ldb, g.ldc, g.f16, g.add});
+    const std::uint32_t alignment = std::min({alignmentOf(g.a), alignmentOf(g.b), alignmentOf(g.c)});
+    const auto [at, fresh] = m_plans.try_emplace({g.m, g.n, g.k, g.lda, g.ldb, g.ldc, alignment, g.f16, g.add});
     if (fresh)
         at->second = plan(g);
-    const Plan *p = at->second.get();
+    return at->second.get();
+}
+
+bool Blas::multiply(const kernels::cuda::Launch::Gemm &g, api::Stream stream)
+{
+    const Plan *p = planFor(g);
     if (!p)
         return false;
     const float one = 1, old = g.add ? 1.0f : 0.0f;

@@ -12,7 +12,7 @@
 namespace kvilt::backend::cuda {
 
 // cuBLASLt where the user has it: dense products of bf16 or f16 matrices. Opened at run time like the driver; its interface is
-// declared in blas.cpp. It chooses its own order of summation, by shape: the same shape gives the same bits.
+// declared in blas_api.h. It chooses its own order of summation, by shape: the same shape gives the same bits.
 class Blas {
 public:
     // Null: the library is not there, or does not start.
@@ -20,6 +20,7 @@ public:
     ~Blas();
 
     const std::string &version() const { return m_version; }
+    bool multiplies(const kernels::cuda::Launch::Gemm &gemm) { return planFor(gemm) != nullptr; } // has a way for this shape
     // Queues out (+)= a b^T on the stream. False: it has no way for this shape, or failed.
     bool multiply(const kernels::cuda::Launch::Gemm &gemm, api::Stream stream);
 
@@ -28,9 +29,11 @@ public:
 private:
     struct Functions;
     struct Plan;
-    using Key = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t, std::uint64_t, bool, bool>;
+    using Key = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint32_t, bool, bool>;
 
     Blas();
+    static std::uint32_t alignmentOf(const void *at); // bytes, at most 256
+    const Plan *planFor(const kernels::cuda::Launch::Gemm &gemm);
     std::unique_ptr<Plan> plan(const kernels::cuda::Launch::Gemm &gemm) const;
 
     std::shared_ptr<Library> m_library;

@@ -7,7 +7,8 @@ namespace kvilt::backend::cuda {
 
 Result<std::shared_ptr<Library>> Library::open(const std::string &name)
 {
-    if (void *handle = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL))
+    // Never taken out of the process again: a driver has threads and handlers of its own that may still run then.
+    if (void *handle = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE))
         return std::make_shared<Library>(handle);
     const char *why = ::dlerror();
     return fail(ErrorCode::notFound, why ? why : name + " cannot be opened");
@@ -55,6 +56,7 @@ Error driverError(const api::Driver &driver, api::Status status, const std::stri
         return {ErrorCode::unsupported, "The CUDA plug-in holds no kernels for this GPU: " + said + "."};
     case api::kUnsupportedPtx:
     case api::kSystemDriverMismatch:
+    case api::kCompatNotSupported:
         return {ErrorCode::unsupported, "The NVIDIA driver is too old for the CUDA plug-in: " + said + "; update it."};
     default: return {ErrorCode::device, "The GPU failed during " + what + ": " + said + "."};
     }
@@ -81,6 +83,8 @@ Result<DriverLibrary> openDriver(const std::string &name)
     if (const api::Status status = out.driver.init(0); status != api::kOk) {
         if (status == api::kNoDevice)
             return fail(ErrorCode::unsupported, "The NVIDIA driver sees no GPU here.");
+        if (status == api::kStubLibrary) // what a toolkit has for linking
+            return fail(ErrorCode::notFound, "There is no NVIDIA driver here (" + name + " is a toolkit's stand-in for it).");
         return tl::unexpected(driverError(out.driver, status, "the start of the driver"));
     }
     return out;

@@ -30,12 +30,14 @@ using AllocationHandle = unsigned long long;
 
 inline constexpr Status kOk = 0;
 inline constexpr Status kOutOfMemory = 2;
+inline constexpr Status kStubLibrary = 34;
 inline constexpr Status kNoDevice = 100;
 inline constexpr Status kNoBinaryForGpu = 209;
 inline constexpr Status kUnsupportedPtx = 222;
 inline constexpr Status kNotFound = 500;
 inline constexpr Status kNotReady = 600;
 inline constexpr Status kSystemDriverMismatch = 803;
+inline constexpr Status kCompatNotSupported = 804;
 
 inline constexpr int kMultiprocessorCount = 16;
 inline constexpr int kL2CacheSize = 38;
@@ -58,10 +60,15 @@ inline constexpr int kTensorPromotion128 = 2; // what is fetched goes to the sec
 inline constexpr int kAttributeClusterDimension = 4;
 inline constexpr int kAttributeProgrammaticSerialization = 6;
 
+inline constexpr int kAllocationPinned = 1;   // of device memory, too: it does not move
+inline constexpr int kLocationDevice = 1;
+inline constexpr int kReadWrite = 3;
+inline constexpr int kGranularityMinimum = 0;
+
 struct LaunchAttribute {
     int id;
     char pad[4];
-    union {
+    union alignas(8) {
         char size[64];
         struct {
             unsigned x, y, z;
@@ -78,13 +85,13 @@ struct LaunchConfig {
 };
 
 struct MemoryLocation {
-    int type; // 1: a device
+    int type; // kLocationDevice
     int id;
 };
 
 struct AllocationProperties {
-    int type; // 1: pinned
-    int handleTypes;
+    int type; // kAllocationPinned
+    int handleTypes; // 0: it is not exported
     MemoryLocation location;
     void *win32;
     struct {
@@ -96,7 +103,7 @@ struct AllocationProperties {
 
 struct AccessDescription {
     MemoryLocation location;
-    int flags; // 3: read and write
+    int flags; // kReadWrite
 };
 
 // One line a function: the name here, the symbol, the parameters.

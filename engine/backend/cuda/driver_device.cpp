@@ -33,16 +33,16 @@ std::uint32_t architectureOf(const api::Driver &driver, api::DeviceId device)
 }
 
 struct DriverEvent final : Event {
-    DriverEvent(const api::Driver &d, api::EventHandle h) : driver(d), handle(h) {}
-    ~DriverEvent() override { driver.eventDestroy(handle); }
-    const api::Driver &driver;
+    DriverEvent(const DriverCalls &c, api::EventHandle h) : calls(c), handle(h) {}
+    ~DriverEvent() override { calls.driver().eventDestroy(handle); }
+    const DriverCalls &calls;
     api::EventHandle handle;
 };
 
 struct DriverGraph final : Graph {
-    DriverGraph(const api::Driver &d, api::GraphExec e) : driver(d), exec(e) {}
-    ~DriverGraph() override { driver.graphExecDestroy(exec); } // one that runs is freed by the driver when it ends
-    const api::Driver &driver;
+    DriverGraph(const DriverCalls &c, api::GraphExec e) : calls(c), exec(e) {}
+    ~DriverGraph() override { calls.driver().graphExecDestroy(exec); } // one that runs is freed by the driver when it ends
+    const DriverCalls &calls;
     api::GraphExec exec;
 };
 
@@ -97,8 +97,11 @@ public:
 
     Result<void> run(Queue queue, const Op &op) override
     {
-        m_launches.clear();
-        kernels::cuda::emit(op, m_info.facts, queue == Queue::compute ? m_scratch.data() : nullptr, m_launches);
+        emitFor(op, m_info.facts, queue);
+        // A shape that cuBLASLt has no way for is multiplied here.
+        const auto refused = [this](const Launch &l) { return !l.kernel && !(m_blas && m_blas->multiplies(l.gemm)); };
+        if (std::any_of(m_launches.begin(), m_launches.end(), refused))
+            emitFor(op, withoutBlas(), queue);
         for (Launch &launch : m_launches)
             KVILT_TRY_VOID(launch.kernel ? launchKernel(launch, stream(queue)) : multiply(launch.gemm, stream(queue)));
         return {};
@@ -108,7 +111,7 @@ public:
     {
         api::EventHandle handle = nullptr;
         KVILT_TRY_VOID(check(driver().eventCreate(&handle, api::kEventBlockingSync), "the start of the GPU"));
-        return std::make_unique<DriverEvent>(driver(), handle);
+        return std::make_unique<DriverEvent>(calls(), handle);
     }
     Result<void> record(Event &event, Queue queue) override
     {
@@ -156,7 +159,7 @@ public:
         const api::Status status = driver().graphInstantiate(&exec, graph, 0);
         driver().graphDestroy(graph);
         KVILT_TRY_VOID(check(status, "the recording of a step"));
-        return std::make_unique<DriverGraph>(driver(), exec);
+        return std::make_unique<DriverGraph>(calls(), exec);
     }
     Result<void> launch(const Graph &graph) override
     {
@@ -165,7 +168,7 @@ public:
 
     Result<void> ensureScratch(const Op &op) override
     {
-        const std::uint64_t bytes = kernels::cuda::scratchBytes(op, m_info.facts);
+        const std::uint64_t bytes = std::max(kernels::cuda::scratchBytes(op, m_info.facts), kernels::cuda::scratchBytes(op, withoutBlas()));
         if (bytes <= m_scratch.size())
             return {};
         m_scratch = {}; // waits for what still uses it
@@ -183,6 +186,19 @@ private:
 
     api::Stream stream(Queue queue) const { return m_streams[static_cast<std::size_t>(queue)]; }
     static api::EventHandle handleOf(const Event &event) { return static_cast<const DriverEvent &>(event).handle; }
+
+    const DriverCalls &calls() const { return *this; }
+    kernels::cuda::DeviceFacts withoutBlas() const
+    {
+        kernels::cuda::DeviceFacts facts = m_info.facts;
+        facts.blas = false;
+        return facts;
+    }
+    void emitFor(const Op &op, const kernels::cuda::DeviceFacts &facts, Queue queue)
+    {
+        m_launches.clear();
+        kernels::cuda::emit(op, facts, queue == Queue::compute ? m_scratch.data() : nullptr, m_launches);
+    }
 
     Result<void> checkVersions() const
     {
@@ -329,7 +345,7 @@ private:
         if (m_blas && m_blas->multiply(gemm, on))
             return {};
         return fail(ErrorCode::device, "cuBLASLt cannot multiply " + std::to_string(gemm.m) + "x" + std::to_string(gemm.k) + " by " +
-                                           std::to_string(gemm.n) + "; run with own kernels only (--deterministic).");
+                                           std::to_string(gemm.n) + " on this GPU; run with --deterministic, which does without it.");
     }
 
     void close()

@@ -20,15 +20,14 @@ class MappedMemory final : public GrowingMemory {
 public:
     MappedMemory(DriverCalls &calls, api::DeviceId device) : m_calls(calls)
     {
-        m_properties.type = 1;
-        m_properties.location = {1, device};
+        m_properties.type = api::kAllocationPinned;
+        m_properties.location = {api::kLocationDevice, device};
     }
     ~MappedMemory() override
     {
         const api::Driver &driver = m_calls.driver();
         for (const Part &part : m_parts) {
-            if (part.mapped)
-                driver.memoryUnmap(m_base + part.offset, part.bytes);
+            driver.memoryUnmap(m_base + part.offset, part.bytes);
             driver.memoryRelease(part.handle);
         }
         if (m_base)
@@ -39,7 +38,7 @@ public:
     {
         const api::Driver &driver = m_calls.driver();
         std::size_t unit = 0;
-        KVILT_TRY_VOID(m_calls.check(driver.granularity(&unit, &m_properties, 0), "the reservation of memory"));
+        KVILT_TRY_VOID(m_calls.check(driver.granularity(&unit, &m_properties, api::kGranularityMinimum), "the reservation of memory"));
         m_unit = capacity > 8 * kGrowStep ? roundedUp(kGrowStep, unit) : unit;
         m_capacity = capacity;
         m_reserved = roundedUp(std::max<std::uint64_t>(capacity, 1), m_unit);
@@ -55,12 +54,20 @@ public:
         const std::uint64_t more = wanted - m_size;
         api::AllocationHandle handle = 0;
         KVILT_TRY_VOID(m_calls.check(driver.memoryCreate(&handle, more, &m_properties, 0), "KV blocks"));
-        m_parts.push_back({handle, m_size, more, false});
-        KVILT_TRY_VOID(m_calls.check(driver.memoryMap(m_base + m_size, more, 0, handle, 0), "KV blocks"));
-        m_parts.back().mapped = true;
+        const api::AccessDescription access{m_properties.location, api::kReadWrite};
+        Result<void> usable = m_calls.check(driver.memoryMap(m_base + m_size, more, 0, handle, 0), "KV blocks");
+        const bool mapped = usable.has_value();
+        if (mapped)
+            usable = m_calls.check(driver.memorySetAccess(m_base + m_size, more, &access, 1), "KV blocks");
+        if (!usable) { // as if it had not been asked for: it may be tried again
+            if (mapped)
+                driver.memoryUnmap(m_base + m_size, more);
+            driver.memoryRelease(handle);
+            return usable;
+        }
+        m_parts.push_back({handle, m_size, more});
         m_size = wanted;
-        const api::AccessDescription access{m_properties.location, 3};
-        return m_calls.check(driver.memorySetAccess(m_base + wanted - more, more, &access, 1), "KV blocks");
+        return {};
     }
     std::byte *data() const override { return DriverCalls::pointer(m_base); }
     std::uint64_t size() const override { return m_size; }
@@ -70,7 +77,6 @@ private:
     struct Part {
         api::AllocationHandle handle;
         std::uint64_t offset, bytes;
-        bool mapped;
     };
     DriverCalls &m_calls;
     api::AllocationProperties m_properties{};

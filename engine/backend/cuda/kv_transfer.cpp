@@ -21,11 +21,14 @@ Result<KvTransfer> KvTransfer::make(Device &device, const kv::KvLayout &layout)
 {
     KvTransfer out;
     out.m_inbound.resize(layout.groups.size());
-    for (const kv::LayerGroup &group : layout.groups) {
-        out.m_layersOfGroup.push_back(group.layers);
-        if (!group.layers.empty())
-            out.m_layers.resize(std::max<std::size_t>(out.m_layers.size(), group.layers.back() + 1));
-    }
+    for (std::uint32_t g = 0; g < layout.groups.size(); ++g)
+        for (std::uint32_t i = 0; i < layout.groups[g].layers.size(); ++i) {
+            const std::uint32_t layer = layout.groups[g].layers[i];
+            out.m_layers.resize(std::max<std::size_t>(out.m_layers.size(), layer + 1));
+            out.m_layers[layer].group = g;
+            out.m_layers[layer].indexInGroup = i;
+            out.m_layers[layer].owns = true;
+        }
     for (Layer &layer : out.m_layers) {
         KVILT_TRY(layer.there, device.makeEvent());
     }
@@ -76,38 +79,42 @@ Result<void> KvTransfer::flush(Device &device, const std::vector<KvGroup> &group
         return {};
     KVILT_TRY_VOID(device.record(*m_computed, Queue::compute));
     KVILT_TRY_VOID(device.waitFor(Queue::copy, *m_computed));
-    for (std::uint32_t g = 0; g < m_inbound.size(); ++g)
-        if (!m_inbound[g].waiting.empty())
-            KVILT_TRY_VOID(flushGroup(device, groups[g], g));
+    for (Inbound &inbound : m_inbound)
+        if (!inbound.waiting.empty())
+            KVILT_TRY_VOID(device.upload(Queue::copy, inbound.blocks.data(), inbound.hostBlocks.data(),
+                                         inbound.waiting.size() * sizeof(std::uint32_t)));
+    for (Layer &layer : m_layers)
+        if (layer.owns && !m_inbound[layer.group].waiting.empty())
+            KVILT_TRY_VOID(flushLayer(device, groups[layer.group], layer));
+    for (Inbound &inbound : m_inbound) {
+        if (inbound.waiting.empty())
+            continue;
+        inbound.waiting.clear();
+        inbound.used = true;
+        KVILT_TRY_VOID(device.record(*inbound.done, Queue::copy));
+    }
     return {};
 }
 
-Result<void> KvTransfer::flushGroup(Device &device, const KvGroup &group, std::uint32_t index)
+Result<void> KvTransfer::flushLayer(Device &device, const KvGroup &group, Layer &layer)
 {
-    Inbound &inbound = m_inbound[index];
+    const Inbound &inbound = m_inbound[layer.group];
     const auto count = static_cast<std::uint32_t>(inbound.waiting.size());
     const std::uint64_t bytes = group.storedLayerBytes();
-    const std::uint64_t layerStride = rounded(inbound.slots * bytes);
-    KVILT_TRY_VOID(device.upload(Queue::copy, inbound.blocks.data(), inbound.hostBlocks.data(), count * sizeof(std::uint32_t)));
-    for (std::uint32_t layer = 0; layer < group.layers(); ++layer) {
-        KVILT_TRY_VOID(device.upload(Queue::copy, inbound.device.data() + layer * layerStride,
-                                     inbound.host.data() + layer * layerStride, count * bytes));
-        kernels::cuda::KvConvertOp op;
-        op.firstLayer = group.layer(layer);
-        op.layerStride = group.layerStride();
-        op.layers = 1;
-        op.blocks = inbound.blocks.as<std::uint32_t>();
-        op.count = count;
-        op.stored = inbound.device.data() + layer * layerStride;
-        op.storedStride = bytes;
-        KVILT_TRY_VOID(device.run(Queue::copy, op));
-        Layer &waited = m_layers[m_layersOfGroup[index][layer]];
-        KVILT_TRY_VOID(device.record(*waited.there, Queue::copy));
-        waited.waits = true;
-    }
-    inbound.waiting.clear();
-    inbound.used = true;
-    return device.record(*inbound.done, Queue::copy);
+    const std::uint64_t at = layer.indexInGroup * rounded(inbound.slots * bytes);
+    KVILT_TRY_VOID(device.upload(Queue::copy, inbound.device.data() + at, inbound.host.data() + at, count * bytes));
+    kernels::cuda::KvConvertOp op;
+    op.firstLayer = group.layer(layer.indexInGroup);
+    op.layerStride = group.layerStride();
+    op.layers = 1;
+    op.blocks = inbound.blocks.as<std::uint32_t>();
+    op.count = count;
+    op.stored = inbound.device.data() + at;
+    op.storedStride = bytes;
+    KVILT_TRY_VOID(device.run(Queue::copy, op));
+    KVILT_TRY_VOID(device.record(*layer.there, Queue::copy));
+    layer.waits = true;
+    return {};
 }
 
 Result<void> KvTransfer::waitForLayer(Device &device, std::uint32_t layer)

@@ -11,8 +11,9 @@ namespace kvilt::backend::cuda {
 
 // Blocks between the device's pool and the host's stored form, on the copy queue.
 //
-// Imports are gathered and go layer by layer, all blocks of a layer in one copy: the step that follows waits for a layer's
-// blocks just before that layer, so that the copy of layer n + 1 runs beside the computing of layer n. An import does not begin
+// Imports are gathered and go layer by layer, in the model's order whatever groups the layers are of, all blocks of a layer in
+// one copy: the step that follows waits for a layer's blocks just before that layer, so that the copy of layer n + 1 runs beside
+// the computing of layer n. An import does not begin
 // before what was queued for computing so far has run: that may still read what the blocks held before.
 class KvTransfer {
 public:
@@ -43,15 +44,16 @@ private:
     struct Layer {
         std::unique_ptr<Event> there;
         bool waits = false;
+        std::uint32_t group = 0, indexInGroup = 0;
+        bool owns = false; // keeps KV of its own
     };
 
     Result<void> prepareInbound(Device &device, const KvGroup &group, Inbound &inbound);
     Result<void> prepareOutbound(Device &device, std::uint64_t bytes);
-    Result<void> flushGroup(Device &device, const KvGroup &group, std::uint32_t index);
+    Result<void> flushLayer(Device &device, const KvGroup &group, Layer &layer);
 
     std::vector<Inbound> m_inbound;    // a group
     std::vector<Layer> m_layers;       // of the model
-    std::vector<std::vector<std::uint32_t>> m_layersOfGroup;
     std::unique_ptr<Event> m_computed, m_exported;
     Memory m_outHost, m_outDevice, m_zero;
 };

@@ -70,8 +70,16 @@ Result<KernelPlugin> openPlugin(const std::string &path)
 Result<std::unique_ptr<Backend>> makeCudaBackend(const CudaOptions &options)
 {
     KVILT_TRY(DriverLibrary driver, openDriver());
-    KVILT_TRY(KernelPlugin plugin, openPlugin(options.plugin));
-    KVILT_TRY(auto device, openDevice(std::move(driver), std::move(plugin), options.ordinal, options.deterministic));
+    return makeCudaBackend(std::move(driver), options);
+}
+
+// notFound means a machine without a GPU; here is one, and whoever has it wants to know why it is idle.
+Result<std::unique_ptr<Backend>> makeCudaBackend(DriverLibrary driver, const CudaOptions &options)
+{
+    auto plugin = openPlugin(options.plugin);
+    if (!plugin)
+        return fail(ErrorCode::unsupported, plugin.error().message);
+    KVILT_TRY(auto device, openDevice(std::move(driver), std::move(*plugin), options.ordinal, options.deterministic));
     return backendOn(std::move(device));
 }
 

@@ -31,7 +31,9 @@ struct CudaOptions {
     bool deterministic = deterministicByEnvironment(); // own kernels only
     std::string plugin;         // see openPlugin
 };
+// notFound: there is no driver, so no GPU.
 Result<std::unique_ptr<Backend>> makeCudaBackend(const CudaOptions &options = {});
+Result<std::unique_ptr<Backend>> makeCudaBackend(DriverLibrary driver, const CudaOptions &options);
 
 // One GPU that the driver sees.
 struct FoundDevice {

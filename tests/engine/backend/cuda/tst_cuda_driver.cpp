@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way to a GPU: plug-in, driver, device; each missing, old, foreign or failing. The driver is a table of functions here.
 #include "engine/backend/cuda/driver_device.h"
+#include "engine/backend/cuda/backend.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/support/test_registry.h"
 
 #include <QFile>
@@ -9,6 +11,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <vector>
 
@@ -23,7 +26,8 @@ namespace {
 struct World {
     int devices = 1, major = 9, minor = 0;
     std::string missingKernel;
-    api::Status allocateStatus = 0, launchStatus = 0, loadStatus = 0, initStatus = 0;
+    api::Status allocateStatus = 0, launchStatus = 0, loadStatus = 0, initStatus = 0, accessStatus = 0;
+    std::size_t freeBytes = 5u << 20;
     int contexts = 0, modules = 0, streams = 0, events = 0, graphs = 0, launches = 0, mapped = 0, reserved = 0, handles = 0;
     unsigned largestShared = 0, allowedShared = 48 << 10;
     int driverFormsLaunched = 0;
@@ -77,7 +81,7 @@ api::Status freeBytes(void *data)
 
 void bindMemory(api::Driver &d)
 {
-    d.memoryInfo = [](std::size_t *free, std::size_t *total) { return *free = 5u << 20, *total = 8u << 20, 0; };
+    d.memoryInfo = [](std::size_t *free, std::size_t *total) { return *free = g_world.freeBytes, *total = 8u << 20, 0; };
     d.memoryAllocate = [](api::Address *at, std::size_t bytes) {
         void *data = nullptr;
         const api::Status status = allocateBytes(bytes, &data);
@@ -103,7 +107,7 @@ void bindMemory(api::Driver &d)
     d.memoryRelease = [](api::AllocationHandle) { return --g_world.handles, 0; };
     d.memoryMap = [](api::Address, std::size_t, std::size_t, api::AllocationHandle, std::uint64_t) { return ++g_world.mapped, 0; };
     d.memoryUnmap = [](api::Address, std::size_t) { return --g_world.mapped, 0; };
-    d.memorySetAccess = [](api::Address, std::size_t, const api::AccessDescription *, std::size_t) { return 0; };
+    d.memorySetAccess = [](api::Address, std::size_t, const api::AccessDescription *, std::size_t) { return g_world.accessStatus; };
     d.copyToDevice = [](api::Address to, const void *from, std::size_t n, api::Stream) { return copyBytes(pointer(to), from, n); };
     d.copyToHost = [](void *to, api::Address from, std::size_t n, api::Stream) { return copyBytes(to, pointer(from), n); };
     d.copyOnDevice = [](api::Address to, api::Address from, std::size_t n, api::Stream) { return copyBytes(pointer(to), pointer(from), n); };
@@ -345,6 +349,76 @@ private slots:
         QCOMPARE(g_world.tensors[0], keys);
         QCOMPARE(g_world.tensors[1].back(), keys.back() + 2048);
         QCOMPARE(g_world.driverFormsLaunched, 2);
+    }
+
+    // Whatever is missing: one sentence, and the CPU has the chat. Who asked for no GPU on a machine that has none hears nothing.
+    void everyFailureLeavesTheChatToTheCpu()
+    {
+        using Opened = Result<std::unique_ptr<kvilt::backend::Backend>>;
+        const auto withDevice = [](Result<std::unique_ptr<Device>> device) -> Opened {
+            return device ? Opened(backendOn(std::move(*device))) : Opened(tl::unexpected(device.error()));
+        };
+        struct Failure {
+            std::function<Opened()> open;
+            std::string says;
+            bool news = true;
+        };
+        const std::vector<Failure> failures{
+            {[] { return Opened(tl::unexpected(openDriver("libkvilt-no-such-driver.so.1").error())); }, "no NVIDIA driver", false},
+            {[] { return Opened(tl::unexpected(openDriver("libm.so.6").error())); }, "driver is too old"},
+            {[&] { return withDevice(openOn(driver(12040))); }, "12.4"},
+            {[&] { return g_world.devices = 0, withDevice(openOn(driver())); }, "sees no GPU"},
+            {[&] { return g_world.major = 6, withDevice(openOn(driver())); }, "Table GPU is too old"},
+            {[] { return makeCudaBackend(driver(), {.plugin = "/nonexistent/libkvilt_cuda.so"}); }, "has no CUDA plug-in"},
+            {[] { return makeCudaBackend(driver(), {.plugin = KVILT_FOREIGN_PLUGIN}); }, "another version of Kvilt"},
+            {[&] { return g_world.loadStatus = api::kUnsupportedPtx, withDevice(openOn(driver())); }, "too old for the CUDA plug-in"},
+            {[&] { return g_world.loadStatus = 999, withDevice(openOn(driver())); }, "a test's error"},
+            {[&] { return g_world.freeBytes = 4096, withDevice(openOn(driver())); }, "are free on Table GPU"},
+            {[&] { return g_world.freeBytes = 1ull << 40, g_world.allocateStatus = api::kOutOfMemory, withDevice(openOn(driver())); }, "no memory for"},
+        };
+        const kvilt::test::EngineFixture fixture;
+        for (const Failure &failure : failures) {
+            for (const std::string wanted : {"auto", "cuda"}) {
+                g_world = {};
+                kvilt::EngineOptions options = fixture.options();
+                options.settings.backend = wanted;
+                options.cpuInstead = true;
+                options.openCuda = failure.open;
+                auto engine = kvilt::test::EngineFixture::make(options);
+                QCOMPARE(engine->settings().backend, std::string("cpu"));
+                const std::string note = engine->takeDeviceNote();
+                if (wanted == "auto" && !failure.news) {
+                    QVERIFY(note.empty());
+                } else {
+                    QVERIFY2(note.find(failure.says) != std::string::npos, note.c_str());
+                    QVERIFY2(note.ends_with("; the CPU computes.") && note.find('\n') == std::string::npos, note.c_str());
+                }
+                kvilt::Request request{.tokens = fixture.randomTokens(20, 1)};
+                request.sampling.maxTokens = 4;
+                request.sampling.ignoreEos = true;
+                QCOMPARE(kvilt::test::runOne(*engine, request).tokens.size(), std::size_t(4));
+            }
+            g_world = {};
+            kvilt::EngineOptions options = fixture.options();
+            options.settings.backend = "cuda"; // who insists, as the command line does, is told and gets none
+            options.openCuda = failure.open;
+            const auto refused = kvilt::Engine::create(options);
+            QVERIFY(!refused && refused.error().message.find(failure.says) != std::string::npos);
+            QVERIFY(g_world.allocated.empty());
+        }
+    }
+
+    // A range that the driver maps but gives no access to is given back, and asked for again.
+    void memoryWithoutAccessIsNotUsed()
+    {
+        const auto device = *openOn(driver());
+        auto growing = *device->reserve(1 << 20);
+        g_world.accessStatus = api::kOutOfMemory;
+        QCOMPARE(growing->grow(100).error().code, ErrorCode::outOfMemory);
+        QCOMPARE(growing->size(), std::uint64_t(0));
+        QCOMPARE(g_world.mapped + g_world.handles, 0);
+        g_world.accessStatus = 0;
+        QVERIFY(growing->grow(100).has_value() && growing->size() >= 100);
     }
 
     void outOfMemoryIsNotTheEnd()

@@ -4,6 +4,7 @@
 #include "engine/backend/cuda/backend.h"
 #include "kernels/cuda/emulator/emulator.h"
 #include "tests/engine/backend/cuda/fake_device.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/support/program_runner.h"
 #include "tests/support/test_registry.h"
 #include "tests/support/tiny_model.h"
@@ -67,6 +68,32 @@ private slots:
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
         QSKIP("the emulator's threads are fibers, which sanitizers take for a broken stack");
 #endif
+    }
+
+    // The engine with two steps under way, sampling included.
+    void repliesInFlightAreTheSame()
+    {
+        const test::EngineFixture fixture;
+        std::vector<std::vector<TokenId>> replies;
+        for (const std::uint32_t depth : {1u, 2u}) {
+            EngineOptions options = fixture.options();
+            options.settings.backend = "cuda";
+            options.stepsInFlight = depth;
+            options.openCuda = []() -> Result<std::unique_ptr<backend::Backend>> {
+                return backend::cuda::backendOn(std::make_unique<FakeDevice>(FakeDeviceOptions{.runOp = runEmulated}));
+            };
+            auto engine = test::EngineFixture::make(options);
+            for (const std::uint32_t length : {9u, 18u}) {
+                Request request{.tokens = fixture.randomTokens(length, length)};
+                request.sampling = {.temperature = 0.8, .topK = 20, .repeatPenalty = 1.2, .seed = 5, .maxTokens = int(length) / 2, .ignoreEos = true};
+                QVERIFY(engine->submit(request).has_value());
+            }
+            for (const auto &[id, done] : test::runAll(*engine))
+                replies.push_back(done.tokens);
+        }
+        QCOMPARE(replies.size(), std::size_t(4));
+        QCOMPARE(replies[3].size(), std::size_t(9));
+        QVERIFY(replies[0] == replies[2] && replies[1] == replies[3]);
     }
 
     void modelsComeOutAsOnTheReference_data()

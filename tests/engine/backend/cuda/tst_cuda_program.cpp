@@ -3,6 +3,7 @@
 #include "engine/api/conversation.h"
 #include "engine/backend/cuda/backend.h"
 #include "engine/sched/sampler.h"
+#include "kernels/cuda/reference/ops_reference.h"
 #include "tests/engine/backend/cuda/fake_device.h"
 #include "tests/support/program_runner.h"
 #include "tests/support/reference_forward.h"
@@ -13,6 +14,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <string>
+#include <variant>
 
 using namespace kvilt;
 using backend::PlanSlice;
@@ -179,6 +182,36 @@ private slots:
             const auto near = cpu.append(onCpu, std::span(subject->tokens).subspan(64, 10), 10);
             QVERIFY(nmse(near, wanted) < 5e-3);
         }
+    }
+
+    // What a step waits for before a layer is that layer's blocks and those of the layers before it, of whatever group: on a
+    // copy queue that runs as late as it may, copies and layers take turns; on one that runs as early as it may, no copy waits
+    // for a layer of the step.
+    void layersArriveWhileEarlierOnesCompute()
+    {
+        for (const auto &subject : m_subjects)
+            for (const bool copyFirst : {false, true}) {
+                ProgramRunner source(subject->model, onFake());
+                auto sequence = source.newSequence();
+                source.append(sequence, std::span(subject->tokens).first(64), 0);
+                const auto stored = source.exportKv(sequence);
+                std::string order; // i: a layer's blocks come in, a: attention of a layer
+                const auto watch = [&order](const kernels::cuda::Op &op) {
+                    if (const auto *convert = std::get_if<kernels::cuda::KvConvertOp>(&op); convert && !convert->toStored)
+                        order += 'i';
+                    if (std::holds_alternative<kernels::cuda::AttentionOp>(op))
+                        order += 'a';
+                    kernels::cuda::reference::run(op);
+                };
+                ProgramRunner runner(subject->model, onFake({}, {.copyQueueFirst = copyFirst, .runOp = watch}));
+                auto restored = runner.importKv(stored, 64);
+                runner.append(restored, std::span(subject->tokens).subspan(64, 10), 10);
+                std::string wanted;
+                const std::uint32_t layers = subject->model->description().layers;
+                for (std::uint32_t layer = 0; layer < layers; ++layer)
+                    wanted += copyFirst ? "i" : "ia";
+                QCOMPARE(order, copyFirst ? wanted + std::string(layers, 'a') : wanted);
+            }
     }
 
     // A decode step comes as a graph from the second time on, and a graph meets the next step's tables and tokens.
