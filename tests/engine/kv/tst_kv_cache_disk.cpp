@@ -138,7 +138,7 @@ private slots:
     void copiesOfBothTiersAreTold()
     {
         CacheBench b(10);
-        b.run(1, iota(14));
+        b.runAndEnd(1, iota(14));
         const auto sealed = b.cache->takeSealed();
         QCOMPARE(sealed.size(), std::size_t(3));
         const auto copy = [&](std::size_t i, api::Tier tier, std::int64_t row) {

@@ -6,8 +6,6 @@
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/test_registry.h"
 
-#include "kernels/cuda/api/emit.h"
-
 #include <QTest>
 
 #undef emit // Qt's keyword; here it is the name of EventSink's function
