@@ -73,7 +73,8 @@ Result<DriverLibrary> openDriver(const std::string &name)
     using VersionOf = api::Status (*)(int *);
     int version = 0;
     if (const auto versionOf = reinterpret_cast<VersionOf>(out.shared->symbol("cuDriverGetVersion")))
-        versionOf(&version);
+        if (versionOf(&version) == api::kStubLibrary) // what a toolkit has for linking: it knows no version either
+            return fail(ErrorCode::notFound, "There is no NVIDIA driver here (" + name + " is a toolkit's stand-in for it).");
     out.version = static_cast<std::uint32_t>(version);
     const std::string missing = bindDriver(*out.shared, out.driver);
     if (out.version < kOldestDriver || !missing.empty())
@@ -83,8 +84,6 @@ Result<DriverLibrary> openDriver(const std::string &name)
     if (const api::Status status = out.driver.init(0); status != api::kOk) {
         if (status == api::kNoDevice)
             return fail(ErrorCode::unsupported, "The NVIDIA driver sees no GPU here.");
-        if (status == api::kStubLibrary) // what a toolkit has for linking
-            return fail(ErrorCode::notFound, "There is no NVIDIA driver here (" + name + " is a toolkit's stand-in for it).");
         return tl::unexpected(driverError(out.driver, status, "the start of the driver"));
     }
     return out;

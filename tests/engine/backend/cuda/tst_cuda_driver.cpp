@@ -223,6 +223,9 @@ private slots:
         const auto foreign = openDriver("libm.so.6");
         QVERIFY(!foreign && foreign.error().code == ErrorCode::unsupported);
         QVERIFY(foreign.error().message.find("too old") != std::string::npos);
+        const auto stub = openDriver(KVILT_STUB_DRIVER);
+        QVERIFY(!stub && stub.error().code == ErrorCode::notFound);
+        QVERIFY(stub.error().message.find("stand-in") != std::string::npos);
         const CudaSurvey survey = surveyCuda();
         QVERIFY(survey.problem.empty() ? !survey.devices.empty() : survey.problem.ends_with("."));
     }
