@@ -25,6 +25,8 @@ QString lostTo(const api::MissReport &miss, std::int32_t systemTokens)
     case lru:
     case fifo:
     case lfu: return QStringLiteral("lost to an eviction");
+    case dropped: return QStringLiteral("lost to dropped KV");
+    case systemPromptEdited:
     case edited: return QStringLiteral("lost to an edit");
     case regenerated: return QStringLiteral("lost to a new branch");
     case differentTemplate: return QStringLiteral("lost to another template");
