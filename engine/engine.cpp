@@ -502,7 +502,8 @@ const kv::KvCache &Engine::cache() const { return *m_impl->cache; }
 const LoadedModel &Engine::loaded() const { return m_impl->options.model; }
 const kv::KvLayout &Engine::layout() const { return m_impl->layout; }
 const api::EngineSettings &Engine::settings() const { return m_impl->settings; }
-std::uint32_t Engine::contextLength() const { return std::uint32_t(m_impl->settings.contextLength); }
+// A pool smaller than the context is the limit: what a chat is told must be what can run.
+std::uint32_t Engine::contextLength() const { return m_impl->positionLimit(); }
 std::string Engine::isa() const { return m_impl->program->isa(); }
 std::string Engine::numerics() const { return m_impl->program->numerics(); }
 std::uint64_t Engine::hostTierBytes() const { return m_impl->tiers->bytesInHost(); }

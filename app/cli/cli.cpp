@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/cli/cli.h"
 #include "engine/support/version.h"
+#include "engine/text/utf8.h"
 
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <iostream>
+#include <unistd.h>
 #include <utility>
 
 namespace kvilt::cli {
@@ -53,6 +55,37 @@ std::optional<int> Cli::parse(int argc, char **argv)
         return 2;
     }
     return std::nullopt;
+}
+
+std::string forTerminal(std::string_view given, bool oneLine)
+{
+    std::string out;
+    for (std::size_t at = 0; at < given.size();) {
+        const text::utf8::Decoded c = text::utf8::decode(given, at);
+        const auto code = std::uint32_t(c.codePoint);
+        const bool layout = code == '\n' || code == '\t';
+        const bool control = (code < 0x20 && (oneLine || !layout)) || (code >= 0x7f && code < 0xa0);
+        const bool turns = code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x202a && code <= 0x202e) ||
+                           (code >= 0x2066 && code <= 0x2069);
+        if (layout && oneLine) {
+            out += ' ';
+        } else if (c.valid && (control || turns)) {
+            char shown[24];
+            std::snprintf(shown, sizeof shown, "\xE2\x9F\xA8U+%04X\xE2\x9F\xA9", unsigned(code)); // between ⟨ and ⟩
+            out += shown;
+        } else {
+            out.append(given, at, c.bytes);
+        }
+        at += c.bytes;
+    }
+    return out;
+}
+
+void printText(std::string_view given)
+{
+    static const bool terminal = isatty(STDOUT_FILENO) != 0;
+    const std::string shown = terminal ? forTerminal(given) : std::string(given);
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
 }
 
 void printJson(const nlohmann::json &document)

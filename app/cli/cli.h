@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 // kvilt-cli: the engine without a window. Each file of commands/ adds one command; main.cpp runs the chosen one.
 // Results go to standard output, everything else to standard error.
@@ -40,6 +41,10 @@ private:
     std::unique_ptr<CLI::App> m_app;
 };
 
+// Text of chats and models is anybody's: what steers a terminal or turns the direction of writing becomes ⟨U+001B⟩; line
+// breaks and tabs stay, unless it is to be one line.
+std::string forTerminal(std::string_view given, bool oneLine = false);
+void printText(std::string_view given);         // to standard output; as it is unless that is a terminal
 void printJson(const nlohmann::json &document); // one line; invalid UTF-8 becomes U+FFFD
 void note(const std::string &sentence);         // one line on standard error
 

@@ -21,6 +21,14 @@ std::uint64_t realtimeNs()
     return static_cast<std::uint64_t>(duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count());
 }
 
+// What it cost that the pool had no room for two chats at once.
+std::string preempted(std::uint32_t times, const api::TurnReceipt &receipt)
+{
+    return " It waited " + (times == 1 ? std::string("once") : std::to_string(times) + " times") +
+           " while its blocks were lent to another chat; then " + std::to_string(receipt.restoredBlocks) +
+           " blocks were restored and " + std::to_string(receipt.recomputed) + " tokens computed again.";
+}
+
 } // namespace
 
 CacheDesk::CacheDesk(SessionDesk &sessions, TurnDesk &turns, trace::EventJournal &journal, store::KvStore *kv,
@@ -165,6 +173,8 @@ void CacheDesk::inspect(const api::command::InspectTurn &command)
     inspected.explanation = chat::describe(inspected.receipt.miss);
     if (m_engine)
         showBlocks(*open, *reply, inspected);
+    if (const TurnTrace *trace = m_turns.trace(command.turn); trace && trace->preemptions > 0)
+        inspected.explanation += preempted(trace->preemptions, inspected.receipt);
     if (inspected.receipt.miss.heldBy != command.session)
         inspected.heldByTitle = m_sessions.titleOf(inspected.receipt.miss.heldBy);
     m_out(std::move(inspected));

@@ -136,7 +136,8 @@ Stores EngineWorker::Impl::openStores()
     auto lock = store::ProfileLock::tryAcquire(options.paths.lock());
     bool writable = false;
     if (!lock) {
-        notice(Severity::warning, "storage", lock.error().message);
+        notice(Severity::warning, "storage", "Your chats are not being saved: " + lock.error().message +
+                                                   " They are kept until you close this window.");
     } else if (!*lock) {
         notice(Severity::error, "storage:chats",
                "Another Kvilt is using this profile. Chats can be read here and go on, but nothing is stored; close "
@@ -189,8 +190,14 @@ void EngineWorker::Impl::run(std::stop_token stop)
     cache = std::make_unique<CacheDesk>(*sessions, *turns, *journal, stores.kv.get(), out);
     pins = std::make_unique<PinDesk>(*sessions, *turns);
     turns->whenFinished([this](SessionId session) { pins->refresh(session); });
+    // Where chats are not saved, that settings are not is no news worth its place.
+    const Outlet aboutModels = [this](api::Update update) {
+        const auto *said = std::get_if<api::update::Notice>(&update);
+        if (!said || said->place != "storage" || stores.sessions->mode() == store::SessionStore::Mode::file)
+            send(std::move(update));
+    };
     models = std::make_unique<ModelDesk>(
-        options.paths, *background, out, [this](std::function<void()> task) { mailbox.post(std::move(task)); });
+        options.paths, *background, aboutModels, [this](std::function<void()> task) { mailbox.post(std::move(task)); });
     (void)store::settleProfile(*stores.sessions, stores.kv.get());
     (void)store::purgeDeleted(*stores.sessions, stores.kv.get());
     tellNotices();

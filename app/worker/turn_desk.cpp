@@ -452,6 +452,7 @@ void TurnDesk::finish(Running &turn)
     m_journal.endTurn(turn.session, id);
     TurnTrace trace{turn.session, std::move(turn.prompt), 0, turn.systemPromptBefore};
     trace.promptTokens = static_cast<std::uint32_t>(trace.tokens.size());
+    trace.preemptions = turn.runner.stats().preemptions;
     const std::size_t known = std::min(turn.continuedIds, reply.ids.size());
     trace.tokens.insert(trace.tokens.end(), reply.ids.begin() + static_cast<std::ptrdiff_t>(known), reply.ids.end());
     m_traces.insert_or_assign(id, std::move(trace));

@@ -24,6 +24,7 @@ struct TurnTrace {
     std::vector<TokenId> tokens; // prompt, then the reply
     std::uint32_t promptTokens = 0;
     std::optional<std::string> systemPromptBefore; // it was edited before this turn: from this
+    std::uint32_t preemptions = 0; // its blocks went to another chat for a while
 };
 
 // Turns in flight: any number of sessions answer at the same time, each at most once. What is sent to a session while

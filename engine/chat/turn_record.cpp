@@ -106,6 +106,7 @@ std::string_view cause(api::EventReason reason)
     case api::EventReason::partialBlock: return "it is new, or lay in a block that was not full, and only full blocks are shared";
     case api::EventReason::windowHole: return "a sliding window no longer holds what stood before them";
     case api::EventReason::cacheOff: return "the cache was off for this request";
+    case api::EventReason::dropped: return "you had dropped their KV";
     case api::EventReason::systemPromptEdited: return "the system prompt was edited before this turn";
     case api::EventReason::corruptPayload: return "the stored block failed its check and was dropped";
     default: return "the cache held nothing for them";
@@ -139,7 +140,7 @@ api::MissReport explainLookup(const LookupRecord &lookup, std::span<const TokenI
     report.deadEvicted = lookup.pathEvicted;
     report.deadOnDisk = lookup.pathOnDisk;
     report.deadBlocks = std::uint32_t(lookup.cachedPath.size());
-    if (lookup.evictedAtNs != 0) {
+    if (lookup.evictedAtNs != 0 && lookup.reason != api::EventReason::dropped) {
         report.evictedBy = std::string(api::toString(lookup.evictedFor));
         if (lookup.evictedBy.value != 0)
             report.evictedBy += ", for session " + std::to_string(lookup.evictedBy.value);

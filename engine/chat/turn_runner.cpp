@@ -106,12 +106,15 @@ std::string TurnRunner::takeText()
 
 TurnProgress TurnRunner::progress() const
 {
-    TurnProgress progress{.phase = m_stats.phase,
+    // Asked of the engine: a chat whose blocks went to another one waits, and gives no output that would say so.
+    const std::optional<SequenceStats> live = m_finished ? std::nullopt : m_engine.stats(m_sequence);
+    const SequencePhase phase = live ? live->phase : m_stats.phase;
+    TurnProgress progress{.phase = phase,
                           .promptTokens = std::uint32_t(m_request.prompt.size()),
                           .cachedTokens = m_stats.cachedMemory + m_stats.cachedDisk,
                           .computedTokens = m_stats.computed,
                           .completionTokens = m_stats.completionTokens};
-    const bool decoding = m_stats.phase == SequencePhase::decode || m_stats.phase == SequencePhase::finished;
+    const bool decoding = phase == SequencePhase::decode || phase == SequencePhase::finished;
     progress.tokensPerSecond = decoding ? m_stats.decodeTokensPerSecond() : m_engine.prefillTokensPerSecond();
     const std::uint32_t done = std::min(progress.cachedTokens + progress.computedTokens, progress.promptTokens);
     if (!decoding && progress.tokensPerSecond > 0)

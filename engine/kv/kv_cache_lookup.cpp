@@ -227,11 +227,15 @@ void KvCache::Impl::explainMiss(const Request &request, Lookup &found, const std
     found.reason = otherwise                ? api::EventReason::numerics
                    : found.evictedAtNs == 0 ? unknownReason(request, found)
                    : found.evictedFor == api::EventReason::corruptPayload ? api::EventReason::corruptPayload
+                   : found.evictedFor == api::EventReason::dropped        ? api::EventReason::dropped
                                                                           : api::EventReason::evicted;
     const std::size_t usable = (request.tokens.size() - 1) / m_blockSize;
     for (std::size_t i = walked.size() + 1; i < usable && wanted != kNoSlot; ++i) {
         wanted = m_tree.findChild(wanted, request.tokens.data() + i * m_blockSize);
-        if (wanted != kNoSlot && m_tree[wanted].eviction.unregretted && !rowsServable(wanted))
+        if (wanted == kNoSlot || rowsServable(wanted))
+            continue;
+        // What the user dropped is computed again like the rest; only nobody regrets having evicted it.
+        if (const Eviction &last = m_tree[wanted].eviction; last.unregretted || last.reason == api::EventReason::dropped)
             found.wantedGhosts.push_back(m_tree[wanted].id);
     }
 }

@@ -146,7 +146,7 @@ void SessionStore::Impl::open()
     if (!opened && opened.error().code == ErrorCode::corrupt)
         recover(opened.error());
     else if (!opened) {
-        tell(opened.error().message + " What you write is kept only until you close the program.");
+        tell("Chats are not being saved: " + opened.error().message + " What you write is kept only until you close the program.");
         openCopy();
     }
     if (mode == Mode::file)
@@ -160,7 +160,7 @@ void SessionStore::Impl::recover(const Error &why)
     const auto aside = sql::setAside(options.file);
     auto opened = aside ? openFile() : Result<void>(tl::unexpected(aside.error()));
     if (!opened) {
-        tell(opened.error().message + " What you write is kept only until you close the program.");
+        tell("Chats are not being saved: " + opened.error().message + " What you write is kept only until you close the program.");
         openCopy();
     } else {
         const auto saved = salvageSessions(*aside, *rows->db);

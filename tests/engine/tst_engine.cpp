@@ -260,6 +260,17 @@ private slots:
         QVERIFY(!refused.problem.empty());
     }
 
+    void aPoolSmallerThanTheContextIsTheContext()
+    {
+        EngineFixture fixture;
+        EngineOptions options = fixture.options();
+        options.settings.kvBlocks = 8;
+        const auto small = EngineFixture::make(std::move(options));
+        QCOMPARE(small->contextLength(), 128u);
+        QCOMPARE(small->settings().contextLength, 2048);
+        QCOMPARE(EngineFixture::make(fixture.options())->contextLength(), 2048u);
+    }
+
     void refusesWhatCannotRun()
     {
         EngineFixture fixture;

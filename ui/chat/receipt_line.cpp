@@ -23,6 +23,7 @@ QString lostTo(const api::MissReport &miss)
     case lru:
     case fifo:
     case lfu: return QStringLiteral("lost to an eviction");
+    case dropped: return QStringLiteral("lost to dropped KV");
     case systemPromptEdited:
     case edited: return QStringLiteral("lost to an edit");
     case regenerated: return QStringLiteral("lost to a new branch");

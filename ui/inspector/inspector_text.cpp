@@ -252,7 +252,7 @@ std::vector<InspectorText::Row> chatRows(const ChatFacts &f)
         rows.push_back({text("Thoughts"), p.thinkingTokens ? tokensWord(p.thinkingTokens) : text("none in this chat"),
                         p.thinkingTokens ? text("stripping them costs %1").arg(seconds(p.thinkingStripSeconds)) : QString()});
     }
-    rows.push_back({text("Preemption"), f.recomputed ? tokensWord(f.recomputed) : text("none in this turn"),
+    rows.push_back({text("Preemption"), f.recomputed ? tokensWord(f.recomputed) : text("nothing computed again"),
                     f.recomputed && f.prefillTokensPerSecond > 0
                         ? text("cost %1").arg(seconds(f.recomputed / f.prefillTokensPerSecond)) : QString()});
     return rows;

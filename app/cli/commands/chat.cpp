@@ -64,7 +64,7 @@ Result<void> talk(Engine &engine, Profile &profile, const SessionTurnRequest &fi
         SessionTurnRequest request = next;
         request.append.push_back({.role = api::Role::user, .text = line});
         request.onText = [](const std::string &text) {
-            std::fwrite(text.data(), 1, text.size(), stdout);
+            printText(text);
             std::fflush(stdout);
         };
         auto turn = runSessionTurn(engine, profile, request);

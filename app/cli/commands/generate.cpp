@@ -125,7 +125,7 @@ Result<void> generatePlain(const Cli &cli, const GenerateOptions &options, const
             missReason = output.lookup.reason;
         }
         if (!cli.json) {
-            std::fwrite(output.text.data(), 1, output.text.size(), stdout);
+            printText(output.text);
             std::fflush(stdout);
         }
         return {};
@@ -145,7 +145,7 @@ Result<void> generateInSession(const Cli &cli, const GenerateOptions &options, c
                                .useCache = !options.model.noCache, .logprobs = std::uint32_t(options.logprobs)};
     if (!cli.json)
         request.onText = [](const std::string &text) {
-            std::fwrite(text.data(), 1, text.size(), stdout);
+            printText(text);
             std::fflush(stdout);
         };
     KVILT_TRY(const SessionTurn turn, runSessionTurn(engine, profile, request));

@@ -52,7 +52,7 @@ Result<void> listSessions(const Cli &cli)
     for (const nlohmann::json &s : list)
         std::printf("%-12s %s  %4d messages  %6d tokens  %8.1f MiB  %s\n", s["id"].get<std::string>().c_str(),
                     s["updated"].get<std::string>().c_str(), s["messages"].get<int>(), s["tokens"].get<int>(),
-                    s["kv_bytes"].get<double>() / double(1 << 20), s["title"].get<std::string>().c_str());
+                    s["kv_bytes"].get<double>() / double(1 << 20), forTerminal(s["title"].get<std::string>(), true).c_str());
     return {};
 }
 
@@ -72,7 +72,7 @@ Result<void> showSession(const Cli &cli, const std::string &id)
         return {};
     }
     const std::string text = store::toMarkdown(conversation);
-    std::fwrite(text.data(), 1, text.size(), stdout);
+    printText(text);
     return {};
 }
 

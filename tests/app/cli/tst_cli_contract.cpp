@@ -651,6 +651,16 @@ private slots:
         QVERIFY(r.err.size() > 20);
     }
 
+    void whatSteersATerminalIsShownInALine()
+    {
+        const QString file = write("steers.json", R"([{"role":"user","content":"\u001b[31mred\u202e and\nmore"}])");
+        QCOMPARE(run({"session", "import", file, "--profile", path("steers")}).code, 0);
+        const Ran listed = run({"session", "list", "--profile", path("steers")});
+        QVERIFY(!listed.out.contains('\x1b'));
+        QVERIFY2(listed.out.contains("\xE2\x9F\xA8U+001B\xE2\x9F\xA9[31mred"), listed.out.constData());
+        QCOMPARE(listed.out.count('\n'), 1);
+    }
+
     void forcedInstructionSets()
     {
         const QStringList more{"--tokens-file", tokensFile(40), "--max-tokens", "6", "--no-cache"};

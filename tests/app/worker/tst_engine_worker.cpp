@@ -11,6 +11,7 @@
 #include <QTest>
 
 #include <algorithm>
+#include <map>
 #include <semaphore>
 #include <set>
 
@@ -548,6 +549,35 @@ private slots:
         const auto all = desk.window->all<update::TurnFinished>();
         const bool oneDone = std::any_of(all.begin(), all.end(), [&](const auto &t) { return t.session == one.id; });
         QCOMPARE(oneDone ? 200u : desk.finished(one.id).receipt.completionTokens, 200u);
+    }
+
+    // Two chats that do not fit the pool together: one waits, says so, and its turn tells what that cost.
+    void aChatThatWaitsForAnotherSaysSo()
+    {
+        Desk desk(newProfile());
+        desk.load(m_model, 24);
+        const std::vector<SessionId> chats{desk.create(200).id, desk.create(200).id};
+        for (const SessionId chat : chats)
+            desk.window->post(command::Send{chat, kLong});
+        std::map<SessionId, api::Message> replies;
+        while (replies.size() < 2) {
+            const auto turn = desk.window->await<update::TurnFinished>();
+            QVERIFY(turn.has_value());
+            replies[turn->session] = turn->message;
+        }
+        std::set<std::int64_t> wrote, waited;
+        for (const auto &now : desk.window->all<update::TurnProgress>()) {
+            if (now.phase == update::TurnPhase::decode)
+                wrote.insert(now.session.value);
+            if (now.phase == update::TurnPhase::queued && wrote.contains(now.session.value))
+                waited.insert(now.session.value);
+        }
+        QVERIFY(!waited.empty());
+        for (const auto &[chat, reply] : replies) {
+            QCOMPARE(reply.receipt.completionTokens, 200u);
+            const bool told = desk.inspect(chat, reply.id).explanation.find("lent to another chat") != std::string::npos;
+            QCOMPARE(told, waited.contains(chat.value));
+        }
     }
 
     void stopKeepsWhatWasWritten()

@@ -476,7 +476,11 @@ private slots:
         const Lookup found = b.find(iota(9));
         QCOMPARE(found.matchedTokens, std::size_t(0));
         COMPARE_ENUM(found.evictedFor, EventReason::dropped);
-        QVERIFY(found.wantedGhosts.empty());
+        COMPARE_ENUM(found.reason, EventReason::dropped); // not an eviction, and nobody's mistake ...
+        QCOMPARE(found.wantedGhosts.size(), std::size_t(1)); // ... but both blocks are computed again
+        QCOMPARE(b.runAndEnd(3, iota(9)), 0);
+        QCOMPARE(b.cache->counts().regretted, 0u);
+        b.cache->dropSession(SessionId{3});
         QCOMPARE(b.cache->counts().cachedIdle, 1u);
     }
 

@@ -173,7 +173,7 @@ void InspectorTextTest::answersWhatAChatCosts()
     QCOMPARE(rows[1].note, QStringLiteral("worth it, 33.4× faster"));
     QCOMPARE(rows[2].note, QStringLiteral("room for 7,746 tokens"));
     QCOMPARE(rows[3].note, QStringLiteral("stripping them costs 0.20 s"));
-    QCOMPARE(rows[4].value, QStringLiteral("none in this turn"));
+    QCOMPARE(rows[4].value, QStringLiteral("nothing computed again"));
     facts.preview.dropMessages = 4;
     facts.preview.dropTokens = 1204;
     facts.preview.recomputeSeconds = 0.9;
