@@ -241,8 +241,12 @@ void ChatPage::showNotice(const api::update::Notice &notice)
     const QString here = QStringLiteral("session:%1").arg(m_workbench.session().value);
     if (place.startsWith(u"session:") && place != here)
         return;
-    if (place == u"export")
+    if (place == u"export" && notice.severity != api::update::Severity::error)
         return; // said by the window's toast
+    if (place == u"export") { // stays until it is read
+        (modelsShown() ? firstStart().notices() : *m_notice).showNotice(notice.severity, text);
+        return;
+    }
     if (place == here) {
         m_notice->showNotice(notice.severity, text);
         return;

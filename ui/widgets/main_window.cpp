@@ -133,7 +133,7 @@ void MainWindow::connectWorkbench()
     connect(&m_workbench, &Workbench::exported, this,
             [this](const QString &path) { m_toast->say(tr("Written to %1").arg(path)); });
     connect(&m_workbench, &Workbench::noticed, this, [this](const api::update::Notice &notice) {
-        if (notice.place == "export")
+        if (notice.place == "export" && notice.severity != api::update::Severity::error)
             m_toast->say(QString::fromStdString(notice.text));
     });
     connect(&m_workbench, &Workbench::modelChanged, this, [this](const api::update::ModelState &state) {
