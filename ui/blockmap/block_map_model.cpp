@@ -63,17 +63,19 @@ void BlockMapModel::load(Group &group, const api::GroupView &view)
     group.byNode.clear();
     group.counts = {};
     group.mostUses = 0;
+    group.lastRank = 0;
     std::erase_if(group.marks, [size](const auto &entry) { return entry.first >= size; });
     for (std::uint32_t b = 0; b < view.blocks.size(); ++b) {
         const api::BlockInfo &info = view.blocks[b];
         group.cells[b] = {.node = info.node, .parent = info.parent, .owner = info.owner,
                           .lastUseNs = info.lastUseNs, .uses = info.uses, .firstToken = info.firstToken,
                           .evictionRank = info.evictionRank, .tokens = info.tokens, .references = info.references,
-                          .tier = api::Tier::device, .pinned = info.state == BlockState::pinned,
-                          .dead = info.state == BlockState::deadBranch, .onDisk = info.onDisk};
+                          .pinned = info.state == BlockState::pinned,
+                          .dead = info.state == BlockState::deadBranch, .onDisk = info.onDisk, .inHost = info.inHost};
         if (info.node.value)
             group.byNode[info.node.value] = b;
         group.mostUses = std::max(group.mostUses, info.uses);
+        group.lastRank = std::max(group.lastRank, info.evictionRank);
         m_nowNs = std::max(m_nowNs, info.lastUseNs);
     }
     for (std::uint32_t b = 0; b < size; ++b) {
@@ -149,8 +151,11 @@ void BlockMapModel::foldOne(const CacheEvent &event, std::int64_t nowMs)
         m_wantSnapshot = !m_expecting;
         return;
     }
+    const api::Tier before = shownTier(event.group, event.block);
     change(group, event.block, event);
     settle(group, event.block);
+    if (shownTier(event.group, event.block) != before)
+        touch(group, event.block);
     if (event.kind == EventKind::restore)
         mark(group, event.block, Trace::restored, nowMs);
     else if (event.kind == EventKind::evict)
@@ -164,13 +169,18 @@ void BlockMapModel::foldNode(const CacheEvent &event)
     const auto found = group.byNode.find(event.node);
     if (event.node == 0 || found == group.byNode.end())
         return;
+    const api::Tier before = shownTier(event.group, found->second);
+    Cell &cell = group.cells[found->second];
     if (event.kind == EventKind::store)
-        group.cells[found->second].onDisk = true;
-    else if (event.kind == EventKind::evict && event.tier == api::Tier::disk) // the stored copy went, the block stays
-        group.cells[found->second].onDisk = false;
-    else if (event.kind == EventKind::deadBranch || event.kind == EventKind::pin || event.kind == EventKind::unpin)
+        cell.onDisk = true;
+    else if (event.kind == EventKind::evict) // a copy went, the block stays
+        (event.tier == api::Tier::host ? cell.inHost : cell.onDisk) = false;
+    else if (event.kind == EventKind::deadBranch || event.kind == EventKind::pin || event.kind == EventKind::unpin ||
+             event.kind == EventKind::demote)
         change(group, found->second, event);
     settle(group, found->second);
+    if (shownTier(event.group, found->second) != before)
+        touch(group, found->second); // the texture alone
 }
 
 void BlockMapModel::nameNode(Group &group, std::uint32_t block, NodeId node)
@@ -248,7 +258,7 @@ void BlockMapModel::change(Group &group, std::uint32_t block, const CacheEvent &
         cell.references = std::max(cell.references, event.references);
         cell.tokens = m_blockSize;
         cell.lastUseNs = event.timeNs;
-        cell.onDisk = true;
+        (event.tier == api::Tier::host ? cell.inHost : cell.onDisk) = true; // it was read from there
         break;
     case EventKind::pin: cell.pinned = true; break;
     case EventKind::unpin: cell.pinned = false; break;
@@ -256,10 +266,8 @@ void BlockMapModel::change(Group &group, std::uint32_t block, const CacheEvent &
     case EventKind::store: cell.onDisk = true; break;
     case EventKind::demote:
     case EventKind::promote:
-        if (event.tier == api::Tier::disk)
-            cell.onDisk = true;
-        else
-            cell.tier = event.tier;
+        cell.onDisk |= event.tier == api::Tier::disk;
+        cell.inHost |= event.tier == api::Tier::host;
         break;
     case EventKind::evict:
     case EventKind::free: empty(group, cell); break;
@@ -346,6 +354,21 @@ void BlockMapModel::setColourBy(ColourBy by)
     recodeAll();
 }
 
+api::Tier BlockMapModel::shownTier(std::size_t group, std::uint32_t block) const
+{
+    const Cell &cell = m_groups[group].cells[block];
+    const bool idle = cell.references == 0 && cell.node.value != 0;
+    return m_tiersShown && idle ? copyOf(cell) : api::Tier::device;
+}
+
+void BlockMapModel::setTiersShown(bool shown)
+{
+    if (shown == m_tiersShown)
+        return;
+    m_tiersShown = shown;
+    recodeAll();
+}
+
 void BlockMapModel::setShown(BlockState state, bool shown)
 {
     m_shown = shown ? m_shown | (1u << int(state)) : m_shown & ~(1u << int(state));
@@ -415,12 +438,13 @@ int ageLevel(std::uint64_t lastUseNs, std::uint64_t nowNs)
     return code::kLevels - 1 - logLevel(seconds, 1.5); // bright: just used; dark end: about 35 hours
 }
 
-int rankLevel(std::int32_t rank, std::size_t capacity)
+// Over those that can go, however few they are: the order is what one wants to see.
+int rankLevel(std::int32_t rank, std::int32_t lastRank)
 {
     if (rank < 0)
         return 0;
-    const double share = double(rank) / double(std::max<std::size_t>(1, capacity));
-    return code::kLevels - 1 - int(share * (code::kLevels - 2));
+    const double share = double(rank) / double(std::max(lastRank, 1));
+    return code::kLevels - 1 - int(std::min(share, 1.0) * (code::kLevels - 2));
 }
 
 } // namespace
@@ -451,10 +475,26 @@ std::uint8_t BlockMapModel::look(const Group &group, std::uint32_t block) const
     case ColourBy::age: level = ageLevel(cell.lastUseNs, m_nowNs); break;
     case ColourBy::hits: level = logLevel(cell.uses, 1.5); break;
     case ColourBy::references: level = std::min<int>(cell.references * 4, code::kLevels - 1); break;
-    case ColourBy::eviction: level = rankLevel(cell.evictionRank, group.cells.size()); break;
+    case ColourBy::eviction: level = rankLevel(cell.evictionRank, group.lastRank); break;
     case ColourBy::state: break;
     }
     return std::uint8_t(code::kFirst + level);
+}
+
+std::vector<SessionId> BlockMapModel::owners(std::size_t group) const
+{
+    std::unordered_map<std::int64_t, std::uint32_t> blocks;
+    for (const Cell &cell : m_groups[group].cells)
+        if (cell.owner.value != 0)
+            ++blocks[cell.owner.value];
+    std::vector<SessionId> owners;
+    for (const auto &[owner, count] : blocks)
+        owners.push_back(SessionId{owner});
+    std::sort(owners.begin(), owners.end(), [&](SessionId a, SessionId b) {
+        const auto na = blocks[a.value], nb = blocks[b.value];
+        return na != nb ? na > nb : a < b;
+    });
+    return owners;
 }
 
 BlockMapModel::Dirty BlockMapModel::takeDirty(std::size_t group)

@@ -65,6 +65,10 @@ public:
     // --- Looks ---
     ColourBy colourBy() const { return m_colourBy; }
     void setColourBy(ColourBy by);
+    // Whether idle blocks wear the texture of the tier that they come back from. Worth it where a device has memory of its
+    // own and the host's is a tier beside it; else nearly all would be hatched.
+    void setTiersShown(bool shown);
+    api::Tier shownTier(std::size_t group, std::uint32_t block) const;
     bool shown(api::BlockState state) const { return (m_shown >> int(state)) & 1u; }
     bool filtered() const { return m_shown != kAllShown; }
     void setShown(api::BlockState state, bool shown);
@@ -76,6 +80,8 @@ public:
     // Ages and the scale of hits drift without events: looks of all cells are made anew (cheap; once a second).
     void refreshLooks(std::uint64_t nowNs);
     std::uint32_t mostUses(std::size_t group) const { return m_groups[group].mostUses; }
+    // Who owns most of the blocks, most first.
+    std::vector<SessionId> owners(std::size_t group) const;
 
     // Blocks whose look changed since the last take, each once. `all` set: everything changed.
     struct Dirty {
@@ -105,6 +111,7 @@ private:
         StateCounts counts{};
         std::uint64_t structureVersion = 0;
         std::uint32_t mostUses = 0;
+        std::int32_t lastRank = 0; // of the snapshot: who goes last
         bool allDirty = true;
     };
     static constexpr std::uint32_t kAllShown = (1u << api::kBlockStates) - 1;
@@ -135,6 +142,7 @@ private:
     std::uint32_t m_shown = kAllShown;
     std::uint16_t m_blockSize = 16;
     ColourBy m_colourBy = ColourBy::state;
+    bool m_tiersShown = false;
     bool m_complete = false;
     bool m_wantSnapshot = false;
     bool m_expecting = false;

@@ -56,6 +56,8 @@ struct BlockMapPanel::Impl : QObject {
     BlockMapView *view = nullptr;
     StateLegend *legend = nullptr;
     QString headingWords;
+    ScaleLegend *scale = nullptr;
+    TierLegend *tiers = nullptr;
     QLabel *heading = nullptr, *explanation = nullptr, *dot = nullptr;
     QToolButton *colourBy = nullptr, *arrangeBy = nullptr;
     QWidget *groups = nullptr;
@@ -76,6 +78,8 @@ struct BlockMapPanel::Impl : QObject {
     QLayout *buildHeader();
     void buildMenus();
     void buildGroups();
+    void showLegend();
+    void showTiers(const api::PoolCounts &counts);
     void connectAll();
     void reshape();
     void fitHeading();
@@ -115,6 +119,11 @@ void BlockMapPanel::Impl::build()
     inner->addSpacing(metrics::kGrid + 4);
     legend = new StateLegend(model(), workbench.theme(), &panel);
     inner->addWidget(legend);
+    scale = new ScaleLegend(model(), workbench.theme(), [this](SessionId id) { return workbench.titleOf(id); }, &panel);
+    inner->addWidget(scale);
+    tiers = new TierLegend(workbench.theme(), &panel);
+    inner->addSpacing(metrics::kGrid - 2);
+    inner->addWidget(tiers);
     explanation = new QLabel(tr("Each cell will be a block of 16 tokens. Load a model and send a message: you will see "
                                 "which blocks are read from the cache, which are written, and which have to go."),
                              &panel);
@@ -187,6 +196,7 @@ void BlockMapPanel::Impl::buildMenus()
             feed.setColourBy(ColourBy(i));
             colourBy->setText(tr("Colour by %1").arg(colourByWord(ColourBy(i))));
             view->reset();
+            showLegend();
         });
         colourBy->menu()->addAction(action);
     }
@@ -231,6 +241,7 @@ void BlockMapPanel::Impl::connectAll()
     });
     view->setContextMenuPolicy(Qt::CustomContextMenu);
     connect(view, &QWidget::customContextMenuRequested, this, [this](QPoint at) { contextMenu(at); });
+    connect(&workbench, &Workbench::countsChanged, this, [this](const api::PoolCounts &counts) { showTiers(counts); });
     connect(legend, &StateLegend::filterChanged, this, [this] { view->reset(); });
     connect(&cardDelay, &QTimer::timeout, this, [this] { showCard(); });
     connect(&workbench.hover(), &HoverLink::targetChanged, this,
@@ -265,12 +276,30 @@ void BlockMapPanel::Impl::reshape()
         if (widget)
             widget->setVisible(!empty);
     explanation->setVisible(empty);
+    showLegend();
     texts.clear();
     legend->forget();
     buildGroups();
     view->setGroup(std::min(view->group(), empty ? 0 : model().groupCount() - 1));
     refresh();
     fitSoon();
+}
+
+// The states explain the colours only where the colours are the states.
+void BlockMapPanel::Impl::showLegend()
+{
+    legend->setVisible(!model().empty() && model().colourBy() == ColourBy::state);
+    scale->refresh(view->group());
+    fitSoon();
+}
+
+void BlockMapPanel::Impl::showTiers(const api::PoolCounts &counts)
+{
+    const bool shownBefore = !tiers->isHidden();
+    tiers->setCounts(model().empty() ? api::TierCounts{} : counts.host, model().empty() ? api::TierCounts{} : counts.disk);
+    model().setTiersShown(counts.device.gpu);
+    if (shownBefore == tiers->isHidden())
+        fitSoon();
 }
 
 void BlockMapPanel::Impl::buildGroups()
@@ -333,7 +362,10 @@ void BlockMapPanel::Impl::refresh()
         fitSoon();
     }
     view->refresh();
-    legend->refresh(view->group());
+    if (model().colourBy() == ColourBy::state)
+        legend->refresh(view->group());
+    else
+        scale->refresh(view->group());
 }
 
 // The map is as high as its cells at rest want, and at most what the rest of the panel leaves.

@@ -80,6 +80,8 @@ CardText cardText(const CardRequest &r)
         card.rows.emplace_back(text("Held by"), heldValue(r, cell));
     else
         card.rows.emplace_back(text("Next to go"), nextValue(r, cell));
+    if (cell.inHost)
+        card.rows.emplace_back(text("In host memory"), text("yes, comes back from there"));
     if (cell.onDisk)
         card.rows.emplace_back(text("On disk"), text("yes, restored after a restart"));
     if (r.described)

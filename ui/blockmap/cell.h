@@ -27,11 +27,17 @@ struct Cell {
     std::int32_t evictionRank = -1; // as of the last snapshot; -1: not evictable
     std::uint16_t tokens = 0;
     std::uint16_t references = 0;
-    api::Tier tier = api::Tier::device;
     bool pinned = false;
     bool dead = false;
     bool onDisk = false;
+    bool inHost = false;            // a copy lies in the host's memory; beside a GPU only
 };
+
+// Where it comes back from once it is evicted: the nearest copy; device: from nowhere, it is computed again.
+constexpr api::Tier copyOf(const Cell &cell)
+{
+    return cell.inHost ? api::Tier::host : cell.onDisk ? api::Tier::disk : api::Tier::device;
+}
 
 // The one place that derives a state from what is known.
 constexpr api::BlockState stateOf(const Cell &cell, std::uint16_t blockSize)

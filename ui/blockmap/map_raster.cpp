@@ -41,7 +41,7 @@ void MapRaster::paintRow(QImage &image, const Scene &scene, int row)
         const std::uint32_t block = scene.order.empty() ? position : scene.order[position];
         copySprite(image,
                    m_sprites->pixels(codes[block], scene.model.state(scene.group, block),
-                                     scene.model.cell(scene.group, block).tier),
+                                     scene.model.shownTier(scene.group, block)),
                    g.left(int(position - begin)), g.top(row) - scene.scroll);
     }
 }
@@ -85,7 +85,7 @@ QRect MapRaster::paintOne(QImage &image, const Scene &scene, std::uint32_t posit
     if (!m_fillsOnly) {
         copySprite(image,
                    m_sprites->pixels(code, scene.model.state(scene.group, block),
-                                     scene.model.cell(scene.group, block).tier),
+                                     scene.model.shownTier(scene.group, block)),
                    x, y);
         return rect;
     }

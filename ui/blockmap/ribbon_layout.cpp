@@ -21,17 +21,24 @@ std::vector<RibbonColumn::Part> partsOf(const std::vector<api::RibbonCell> &cell
                                         std::uint32_t end)
 {
     std::array<std::uint32_t, 8> counts{};
-    for (std::uint32_t i = begin; i < end; ++i)
-        ++counts[std::size_t(cells[i].state)];
+    std::uint32_t inHost = 0;
+    for (std::uint32_t i = begin; i < end; ++i) {
+        const bool host = cells[i].state == RibbonState::disk && cells[i].tier == api::Tier::host;
+        ++(host ? inHost : counts[std::size_t(cells[i].state)]);
+    }
     std::vector<RibbonColumn::Part> parts;
     int left = kRibbonHeight;
-    for (const RibbonState state : kWorstFirst) {
-        const std::uint32_t n = counts[std::size_t(state)];
+    const auto add = [&](RibbonState state, std::uint32_t n, bool host) {
         if (n == 0)
-            continue;
+            return;
         const int pixels = std::max(2, int(std::uint64_t(n) * kRibbonHeight / (end - begin)));
-        parts.push_back({state, std::min(pixels, std::max(left, 0))});
+        parts.push_back({state, std::min(pixels, std::max(left, 0)), host});
         left -= parts.back().pixels;
+    };
+    for (const RibbonState state : kWorstFirst) {
+        add(state, counts[std::size_t(state)], false);
+        if (state == RibbonState::disk)
+            add(state, inHost, true);
     }
     auto largest = std::max_element(parts.begin(), parts.end(),
                                     [](const auto &a, const auto &b) { return a.pixels < b.pixels; });

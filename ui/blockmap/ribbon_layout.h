@@ -21,6 +21,7 @@ struct RibbonColumn {
     struct Part {
         api::RibbonState state;
         int pixels;
+        bool inHost = false; // state disk, but the host's memory has it: it need not be read
     };
     std::vector<Part> parts;
 };

@@ -18,6 +18,13 @@ namespace kvilt::ui {
 
 using api::RibbonState;
 
+namespace {
+QString partWord(const RibbonColumn::Part &part)
+{
+    return part.inHost ? RibbonWidget::tr("in the host's memory") : ribbonWord(part.state);
+}
+} // namespace
+
 struct RibbonWidget::Impl {
     Impl(Workbench &w, RibbonWidget &widget) : workbench(w), self(widget) {}
 
@@ -36,7 +43,7 @@ struct RibbonWidget::Impl {
     void light(const HoverTarget &target);
     QString describe(int column) const;
     void paintColumn(QPainter &painter, int index, int top) const;
-    void paintPart(QPainter &painter, const QRect &rect, RibbonState state) const;
+    void paintPart(QPainter &painter, const QRect &rect, RibbonState state, bool inHost) const;
     std::vector<NodeId> nodesOf(int column) const;
     void activate(int column);
 };
@@ -141,22 +148,27 @@ QString RibbonWidget::Impl::describe(int column) const
     const QString tokens = tr("tokens %1–%2").arg(grouped(std::uint64_t(first.firstToken)),
         grouped(std::uint64_t(std::max(last.firstToken, last.firstToken + std::int32_t(last.tokens) - 1))));
     if (c.end - c.begin == 1)
-        return tr("%1 block, %2: %3").arg(ordinal(c.begin + 1), tokens, ribbonWord(first.state));
+        return tr("%1 block, %2: %3").arg(ordinal(c.begin + 1), tokens, partWord(c.parts.front()));
     QStringList states;
     for (const RibbonColumn::Part &part : c.parts)
-        states << ribbonWord(part.state);
+        states << partWord(part);
     return tr("%1 to %2 block, %3: %4").arg(ordinal(c.begin + 1), ordinal(c.end), tokens, states.join(QStringLiteral("; ")));
 }
 
-void RibbonWidget::Impl::paintPart(QPainter &painter, const QRect &rect, RibbonState state) const
+void RibbonWidget::Impl::paintPart(QPainter &painter, const QRect &rect, RibbonState state, bool inHost) const
 {
     const Palette &p = workbench.theme().palette();
     // As in the map: a block that no running reply holds is only cached.
     const bool idle = state == RibbonState::memory && !workbench.busy(ribbon().session);
     const QColor colour = idle ? stateColour(api::BlockState::cached) : ribbonColour(state);
     switch (state) {
-    case RibbonState::disk: // hatched
+    case RibbonState::disk: // hatched; dotted: in the host's memory
         painter.fillRect(rect, mix(p.surface, colour, 0.28));
+        if (inHost) {
+            for (int y = rect.top() + 1; y < rect.bottom(); y += 3)
+                painter.fillRect(QRect(rect.left() + 1 + (y / 3) % 2, y, 1, 1), colour);
+            break;
+        }
         painter.save();
         painter.setClipRect(rect);
         painter.setPen(QPen(colour, 1));
@@ -186,7 +198,7 @@ void RibbonWidget::Impl::paintColumn(QPainter &painter, int index, int top) cons
     QRect rect(index * kRibbonPitch, top, kRibbonCell, 0);
     for (const RibbonColumn::Part &part : layout.columns[std::size_t(index)].parts) {
         rect.setHeight(part.pixels);
-        paintPart(painter, rect, part.state);
+        paintPart(painter, rect, part.state, part.inHost);
         rect.moveTop(rect.top() + part.pixels);
     }
 }

@@ -188,4 +188,134 @@ void StateLegend::resizeEvent(QResizeEvent *)
     place(width(), true);
 }
 
+namespace {
+
+constexpr std::size_t kMostOwners = 4;
+
+QStringList endsOf(ColourBy by, std::uint32_t mostUses)
+{
+    switch (by) {
+    case ColourBy::age: return {ScaleLegend::tr("used long ago"), ScaleLegend::tr("just now")};
+    case ColourBy::hits: return {ScaleLegend::tr("no hit"), ScaleLegend::tr("%1 hits").arg(grouped(mostUses))};
+    case ColourBy::references: return {ScaleLegend::tr("held by none"), ScaleLegend::tr("by 8 or more")};
+    case ColourBy::eviction: return {ScaleLegend::tr("stays"), ScaleLegend::tr("goes next")};
+    case ColourBy::state:
+    case ColourBy::owner: break;
+    }
+    return {};
+}
+
+} // namespace
+
+ScaleLegend::ScaleLegend(BlockMapModel &model, Theme &theme, TitleOf titleOf, QWidget *parent)
+    : QWidget(parent), m_model(model), m_theme(theme), m_titleOf(std::move(titleOf))
+{
+    setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
+    connect(&theme, &Theme::changed, this, qOverload<>(&QWidget::update));
+    hide();
+}
+
+void ScaleLegend::refresh(std::size_t group)
+{
+    m_owners.clear();
+    m_words.clear();
+    if (m_model.colourBy() == ColourBy::owner && !m_model.empty()) {
+        m_owners = m_model.owners(group);
+        const bool more = m_owners.size() > kMostOwners;
+        m_owners.resize(std::min(m_owners.size(), kMostOwners));
+        for (const SessionId owner : m_owners) {
+            const QString title = m_titleOf(owner).left(60);
+            m_words << (title.isEmpty() ? tr("a chat that is gone") : title);
+        }
+        if (more)
+            m_words << tr("and others");
+    } else if (!m_model.empty()) {
+        m_words = endsOf(m_model.colourBy(), m_model.mostUses(group));
+    }
+    setAccessibleName(m_words.isEmpty() ? QString() : tr("Colours: %1").arg(m_words.join(QStringLiteral(", "))));
+    setVisible(!m_words.isEmpty());
+    update();
+}
+
+void ScaleLegend::paintEvent(QPaintEvent *)
+{
+    const Palette &p = m_theme.palette();
+    const auto colours = colourTable(p, m_model.colourBy());
+    QPainter painter(this);
+    painter.setFont(m_theme.font(TextSize::secondary));
+    painter.setPen(p.secondary);
+    const QFontMetrics metrics = painter.fontMetrics();
+    int x = 0;
+    if (m_model.colourBy() == ColourBy::owner) {
+        const int room = m_words.isEmpty() ? 0 : width() / int(m_words.size());
+        for (qsizetype i = 0; i < m_words.size(); ++i, x += room) {
+            const bool owner = i < qsizetype(m_owners.size());
+            if (owner)
+                painter.fillRect(QRect(x, (height() - kSwatch) / 2, kSwatch, kSwatch),
+                                 colours[std::size_t(code::kFirst + ownerLevel(m_owners[std::size_t(i)]))]);
+            const int left = x + (owner ? kSwatch + 6 : 0);
+            painter.drawText(QRect(left, 0, x + room - left - 6, height()), Qt::AlignLeft | Qt::AlignVCenter,
+                             metrics.elidedText(m_words[i], Qt::ElideRight, x + room - left - 6));
+        }
+        return;
+    }
+    if (m_words.size() < 2)
+        return;
+    painter.drawText(rect(), Qt::AlignLeft | Qt::AlignVCenter, m_words[0]);
+    x = metrics.horizontalAdvance(m_words[0]) + kGap;
+    for (int level = 0; level < code::kLevels; ++level, x += 4)
+        painter.fillRect(QRect(x, (height() - kSwatch) / 2, 4, kSwatch), colours[std::size_t(code::kFirst + level)]);
+    painter.drawText(QRect(x + kGap, 0, width() - x - kGap, height()), Qt::AlignLeft | Qt::AlignVCenter, m_words[1]);
+}
+
+TierLegend::TierLegend(Theme &theme, QWidget *parent) : QWidget(parent), m_theme(theme)
+{
+    setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
+    connect(&theme, &Theme::changed, this, qOverload<>(&QWidget::update));
+    hide();
+}
+
+void TierLegend::setCounts(const api::TierCounts &host, const api::TierCounts &disk)
+{
+    const QStringList before = words();
+    m_host = host;
+    m_disk = disk;
+    const QStringList now = words();
+    if (now == before)
+        return;
+    setAccessibleName(now.join(QStringLiteral(". ")));
+    setVisible(!now.isEmpty());
+    update();
+}
+
+QStringList TierLegend::words() const
+{
+    QStringList said;
+    const auto add = [&](const QString &name, const api::TierCounts &tier) {
+        if (tier.blocks > 0)
+            said << (tier.onlyHere() > 0 ? tr("%1 %2, %3 only there").arg(name, grouped(tier.blocks), grouped(tier.onlyHere()))
+                                         : tr("%1 %2").arg(name, grouped(tier.blocks)));
+    };
+    add(tr("In host memory"), m_host);
+    add(tr("On disk"), m_disk);
+    return said;
+}
+
+void TierLegend::paintEvent(QPaintEvent *)
+{
+    const Palette &p = m_theme.palette();
+    QPainter painter(this);
+    painter.setFont(m_theme.font(TextSize::secondary));
+    int x = 0;
+    api::Tier tier = m_host.blocks > 0 ? api::Tier::host : api::Tier::disk;
+    for (const QString &text : words()) {
+        paintCell(painter, QRectF(x, (height() - kSwatch) / 2.0, kSwatch, kSwatch), p, BlockState::cached, tier);
+        painter.setPen(p.secondary);
+        const int width = painter.fontMetrics().horizontalAdvance(text);
+        painter.drawText(QRect(x + kSwatch + 7, 0, width + 2, height()), Qt::AlignLeft | Qt::AlignVCenter, text);
+        x += kSwatch + 7 + width + 2 * kGap;
+        tier = api::Tier::disk;
+    }
+}
+
 } // namespace kvilt::ui

@@ -8,6 +8,8 @@
 #include <QWidget>
 
 #include <array>
+#include <functional>
+#include <vector>
 
 namespace kvilt::ui {
 
@@ -60,6 +62,46 @@ private:
     BlockMapModel &m_model;
     std::array<LegendChip *, api::kBlockStates> m_chips{};
     std::array<bool, api::kBlockStates> m_occurred{};
+};
+
+// What the colours mean when they are not the states: chats by name, or a scale from one end to the other.
+class ScaleLegend : public QWidget {
+    Q_OBJECT
+public:
+    using TitleOf = std::function<QString(SessionId)>;
+
+    ScaleLegend(BlockMapModel &model, Theme &theme, TitleOf titleOf, QWidget *parent = nullptr);
+    void refresh(std::size_t group);
+    QSize sizeHint() const override { return {432, 24}; }
+    QStringList words() const { return m_words; } // owners, or the two ends
+
+protected:
+    void paintEvent(QPaintEvent *event) override;
+
+private:
+    BlockMapModel &m_model;
+    Theme &m_theme;
+    TitleOf m_titleOf;
+    std::vector<SessionId> m_owners; // as m_words names them
+    QStringList m_words;
+};
+
+// What lies outside of the pool, by tier: the texture, how many blocks, and how many of them only there. A tier that holds
+// nothing takes no room.
+class TierLegend : public QWidget {
+    Q_OBJECT
+public:
+    explicit TierLegend(Theme &theme, QWidget *parent = nullptr);
+    void setCounts(const api::TierCounts &host, const api::TierCounts &disk);
+    QSize sizeHint() const override { return {432, 20}; }
+    QStringList words() const;
+
+protected:
+    void paintEvent(QPaintEvent *event) override;
+
+private:
+    Theme &m_theme;
+    api::TierCounts m_host, m_disk;
 };
 
 } // namespace kvilt::ui

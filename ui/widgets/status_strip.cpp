@@ -97,8 +97,12 @@ void StatusStrip::rebuild()
         const std::uint64_t held = std::uint64_t(c.inUse) + c.partlyFilled;
         items << tr("%1 of %2 blocks: %3 in use, %4 cached")
                      .arg(grouped(held + c.cachedIdle), grouped(c.capacity), grouped(held), grouped(c.cachedIdle));
+        if (c.device.gpu && c.device.totalBytes > 0)
+            items << tr("GPU memory %1 of %2, KV %3 of it")
+                         .arg(bytes(c.device.usedBytes()), bytes(c.device.totalBytes), bytes(c.device.poolBytes));
         items << tr("Hit rate %1").arg(percent(c.hitTokensMemory + c.hitTokensDisk, c.lookupTokens));
-        items << tr("KV %1, on disk %2").arg(bytes(c.bytesInMemory), bytes(c.bytesOnDisk));
+        items << (c.host.blocks > 0 ? tr("KV %1, in host memory %2, on disk %3").arg(bytes(c.bytesInMemory), bytes(c.host.bytes), bytes(c.bytesOnDisk))
+                                    : tr("KV %1, on disk %2").arg(bytes(c.bytesInMemory), bytes(c.bytesOnDisk)));
         if (!m_turn.isEmpty())
             items << m_turn;
     }

@@ -71,6 +71,7 @@ class BlockMapModelTest : public QObject {
 private slots:
     void foldsTheLifeOfABlock();
     void whatTheDiskForgetsIsNoLongerShownThere();
+    void idleBlocksWearTheTierTheyComeBackFrom();
     void countsAlwaysAddUpToCapacity();
     void gapAsksForOneSnapshot();
     void snapshotOlderThanKeptEventsIsLaidBelowThem();
@@ -148,6 +149,39 @@ void BlockMapModelTest::whatTheDiskForgetsIsNoLongerShownThere()
     QVERIFY(!model.cell(0, 2).onDisk);
     QCOMPARE(model.state(0, 2), BlockState::inUse); // what is in memory stays
     QCOMPARE(model.blockOf(0, NodeId{11}), std::optional<std::uint32_t>(2));
+}
+
+void BlockMapModelTest::idleBlocksWearTheTierTheyComeBackFrom()
+{
+    using api::Tier;
+    BlockMapModel model;
+    api::PoolSnapshot pool = emptyPool(4);
+    pool.groups[0].blocks[2] = {.state = BlockState::cached, .node = NodeId{11}, .tokens = 16, .inHost = true};
+    model.apply(pool, 0);
+    QCOMPARE(model.shownTier(0, 2), Tier::device); // without a GPU nothing is marked
+    model.setTiersShown(true);
+    QCOMPARE(model.shownTier(0, 2), Tier::host);
+    QCOMPARE(model.shownTier(0, 1), Tier::device); // free
+    Script script;
+    const auto fold = [&](EventKind kind, Tier tier) {
+        (void)model.takeDirty(0);
+        script.add(kind, kNoBlock.value, 0, 11).tier = tier;
+        model.fold(script.take(), 0);
+        return model.takeDirty(0).blocks == std::vector<std::uint32_t>{2};
+    };
+    QVERIFY(!fold(EventKind::store, Tier::disk)); // the host is nearer: nothing to paint
+    QVERIFY(model.cell(0, 2).onDisk);
+    QCOMPARE(model.shownTier(0, 2), Tier::host);
+    QVERIFY(fold(EventKind::evict, Tier::host));
+    QCOMPARE(model.shownTier(0, 2), Tier::disk);
+    QVERIFY(fold(EventKind::evict, Tier::disk));
+    QCOMPARE(model.shownTier(0, 2), Tier::device);
+    QVERIFY(fold(EventKind::demote, Tier::host));
+    QCOMPARE(model.shownTier(0, 2), Tier::host);
+    QCOMPARE(model.state(0, 2), BlockState::cached); // the block itself stayed where it was
+    script.add(EventKind::reference, 2, 1, 11);      // taken up again: it goes nowhere
+    model.fold(script.take(), 0);
+    QCOMPARE(model.shownTier(0, 2), Tier::device);
 }
 
 void BlockMapModelTest::countsAlwaysAddUpToCapacity()

@@ -7,14 +7,18 @@
 #include "ui/blockmap/card_text.h"
 #include "ui/blockmap/ribbon_widget.h"
 #include "ui/blockmap/state_legend.h"
+#include "ui/blockmap/words.h"
 #include "ui/inspector/inspector_panel.h"
 #include "ui/plots/event_list_panel.h"
 #include "ui/plots/plots_panel.h"
+#include "ui/widgets/status_strip.h"
 #include "ui/widgets/theme.h"
 
+#include <QAction>
 #include <QApplication>
 #include <QDateTime>
 #include <QLabel>
+#include <QMenu>
 #include <QMouseEvent>
 #include <QTableView>
 #include <QTest>
@@ -113,6 +117,33 @@ QColor cellColour(const BlockMapView &view, std::uint32_t block)
 class BlockMapPanelTest : public QObject {
     Q_OBJECT
 private slots:
+    void eachColouringHasItsLegend()
+    {
+        Room room;
+        BlockMapPanel panel(*room.workbench);
+        panel.resize(464, 812);
+        panel.show();
+        room.ready();
+        settle();
+        auto *states = panel.findChild<StateLegend *>();
+        auto *scale = panel.findChild<ScaleLegend *>();
+        QVERIFY(states->isVisible() && !scale->isVisible());
+        const auto colourBy = [&](const QString &word) {
+            for (QToolButton *button : panel.findChildren<QToolButton *>())
+                for (QAction *action : button->menu() ? button->menu()->actions() : QList<QAction *>())
+                    if (action->text() == word)
+                        action->trigger();
+        };
+        colourBy(colourByWord(ColourBy::eviction));
+        QVERIFY(!states->isVisible() && scale->isVisible());
+        QCOMPARE(scale->words(), (QStringList{"stays", "goes next"}));
+        colourBy(colourByWord(ColourBy::owner));
+        QCOMPARE(scale->words().first(), room.workbench->titleOf(SessionId{1})); // it owns most
+        shoot(panel, "map-owners");
+        colourBy(colourByWord(ColourBy::state));
+        QVERIFY(states->isVisible() && !scale->isVisible());
+    }
+
     // The card tells of the block that the arrows are on, wherever the pointer rests.
     void theCardFollowsTheKeyboard()
     {
@@ -157,6 +188,31 @@ private slots:
         room.workbench->history().addSpeed(now, 31.4);
         QTRY_VERIFY2(said().contains("31.4 tok/s"), qPrintable(said().join('|')));
         QVERIFY(said().contains("50.0 tok/s")); // the scale: what the upper edge stands for
+    }
+
+    // What lies outside of the pool is told below the legend, and the status bar says whose memory it is.
+    void tiersAndTheDeviceAreTold()
+    {
+        Room room;
+        BlockMapPanel panel(*room.workbench);
+        panel.resize(464, 812);
+        panel.show();
+        room.ready();
+        settle();
+        auto *tiers = panel.findChild<TierLegend *>();
+        QVERIFY(tiers->isHidden());
+        api::PoolCounts counts = sampleCounts(1);
+        counts.device = {.name = "NVIDIA H200", .gpu = true, .totalBytes = 140ull << 30, .freeBytes = 100ull << 30, .poolBytes = 4ull << 30};
+        counts.host = {.blocks = 1200, .bytes = 300ull << 20, .inPool = 1000};
+        counts.disk = {.blocks = 40, .bytes = 10ull << 20, .inPool = 40};
+        StatusStrip strip(*room.workbench);
+        room.port.updates.push_back(api::update::Counts{counts});
+        room.workbench->pull();
+        QVERIFY(tiers->isVisible());
+        QCOMPARE(tiers->words(), (QStringList{"In host memory 1,200, 200 only there", "On disk 40"}));
+        QVERIFY2(strip.accessibleName().contains("GPU memory 40.0 GiB of 140 GiB, KV 4.0 GiB of it"), qPrintable(strip.accessibleName()));
+        QVERIFY2(strip.accessibleName().contains("in host memory 300 MiB"), qPrintable(strip.accessibleName()));
+        shoot(panel, "map-tiers");
     }
 
     void paintsStatesWhereTheBlocksAre();

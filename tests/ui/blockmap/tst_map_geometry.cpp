@@ -20,6 +20,7 @@ private slots:
     void visibleRowsCoverTheViewport();
     void ribbonIsOneCellABlockWhileThereIsRoom();
     void ribbonGroupsEvenlyAndHidesNothing();
+    void ribbonTellsTheHostFromTheDisk();
     void ribbonWithoutRoomOrCells();
 };
 
@@ -143,6 +144,22 @@ void MapGeometryTest::ribbonGroupsEvenlyAndHidesNothing()
     }
     QCOMPARE(next, 1000u);
     QCOMPARE(evicted, 2); // one of ten still shows
+}
+
+// What the host's memory has is not told as something to be read from disk.
+void MapGeometryTest::ribbonTellsTheHostFromTheDisk()
+{
+    api::Ribbon r = ribbon(3, 16);
+    r.cells[1].state = r.cells[2].state = RibbonState::disk;
+    r.cells[1].tier = api::Tier::host;
+    r.cells[2].tier = api::Tier::disk;
+    const RibbonLayout apart = layOutRibbon(r, 490);
+    QVERIFY(!apart.columns[0].parts[0].inHost);
+    QVERIFY(apart.columns[1].parts[0].inHost);
+    QVERIFY(!apart.columns[2].parts[0].inHost);
+    const RibbonLayout together = layOutRibbon(r, 5); // one column for all three
+    QCOMPARE(together.columns.size(), std::size_t(1));
+    QCOMPARE(together.columns[0].parts.size(), std::size_t(3));
 }
 
 void MapGeometryTest::ribbonWithoutRoomOrCells()
