@@ -653,7 +653,7 @@ private slots:
 
     void whatSteersATerminalIsShownInALine()
     {
-        const QString file = write("steers.json", R"([{"role":"user","content":"\u001b[31mred\u202e and\nmore"}])");
+        const QString file = write("steers.json", "[{\"role\":\"user\",\"content\":\"\\u001b[31mred\\u202e and\\nmore\"}]");
         QCOMPARE(run({"session", "import", file, "--profile", path("steers")}).code, 0);
         const Ran listed = run({"session", "list", "--profile", path("steers")});
         QVERIFY(!listed.out.contains('\x1b'));
