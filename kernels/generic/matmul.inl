@@ -121,8 +121,10 @@ void matmulQuant(const MatmulArgs &args)
     const std::size_t panelBytes = packedPanelBytes(kType, args.weights.cols);
     const std::uint32_t tokens = args.x.count;
     const std::uint32_t pass = tokensPerPass(ActivationLayout(args.x.cols).total);
+    [[maybe_unused]] const bool inBlocks = kBlockTokens > 0 && tokens >= std::uint32_t(kBlockTokens);
     if constexpr (kBlockTokens > 0)
-        BlockUnit<Packed::kFormat.group>::begin();
+        if (inBlocks) // setting the unit up is dear beside a single token
+            BlockUnit<Packed::kFormat.group>::begin();
     for (std::uint32_t begin = 0; begin < tokens; begin += pass) {
         const std::uint32_t end = std::min(tokens, begin + pass);
         for (std::uint32_t panel = args.panelBegin; panel < args.panelEnd; ++panel) {
@@ -139,7 +141,8 @@ void matmulQuant(const MatmulArgs &args)
         }
     }
     if constexpr (kBlockTokens > 0)
-        BlockUnit<Packed::kFormat.group>::end();
+        if (inBlocks)
+            BlockUnit<Packed::kFormat.group>::end();
 }
 
 // --- float weights
