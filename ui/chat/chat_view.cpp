@@ -129,8 +129,14 @@ void ChatView::openSession(const api::update::SessionOpened &opened)
     markPlaces();
     measureFrom(0);
     updateScrollRange();
-    if (m_follow)
+    if (m_follow) {
         scrollToEnd();
+    } else { // what stands where one reads may be new
+        setScroll(m_scroll);
+        layOutVisible();
+        updateScrollRange();
+        placeOverlays();
+    }
     if (current >= 0 && m_current < 0) // the keyboard stands where it stood, on another branch
         setCurrent(current);
     viewport()->update();

@@ -473,6 +473,13 @@ void ChatView::beginEdit(int index)
     m_editor->begin(m.id, QString::fromStdString(wordsOf(m)), m.role == api::Role::user);
     measureFrom(0);
     updateScrollRange();
+    const auto i = std::size_t(index);
+    if (m_tops[i] < m_scroll || m_tops[i] + m_heights[i] > m_scroll + viewport()->height()) { // nobody types blindly
+        m_follow = false;
+        setScroll(m_tops[i] - metrics::kPageMargin);
+        layOutVisible();
+        updateScrollRange();
+    }
     placeOverlays();
     viewport()->update();
 }

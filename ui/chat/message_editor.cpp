@@ -66,9 +66,15 @@ int MessageEditor::wantedHeight() const
 
 bool MessageEditor::eventFilter(QObject *object, QEvent *event)
 {
-    if (event->type() == QEvent::KeyPress) {
+    if (event->type() == QEvent::KeyPress || event->type() == QEvent::ShortcutOverride) {
         const auto *key = static_cast<QKeyEvent *>(event);
         const bool enter = key->key() == Qt::Key_Return || key->key() == Qt::Key_Enter;
+        if (event->type() == QEvent::ShortcutOverride) {
+            if (!enter)
+                return QFrame::eventFilter(object, event);
+            event->accept(); // Ctrl+Enter sends what is edited here, it does not continue a reply behind it
+            return true;
+        }
         if (enter && !(key->modifiers() & Qt::ShiftModifier)) {
             emit accepted(m_message, text());
             return true;

@@ -10,6 +10,7 @@
 #include <QClipboard>
 #include <QGuiApplication>
 #include <QPaintEvent>
+#include <QPlainTextEdit>
 #include <QScrollBar>
 #include <QSignalSpy>
 #include <QTest>
@@ -351,6 +352,39 @@ private slots:
         QCOMPARE(stage.port.asked<api::command::SwitchBranch>().at(1).message, MessageId{33});
         stage.say(test::opened(1, manyMessages(1))); // what it stood on is gone
         QCOMPARE(stage.view.currentIndex(), 0);
+    }
+
+    void anEditBoxComesIntoSightAndCtrlEnterSendsIt()
+    {
+        std::string reply;
+        for (int i = 0; i < 120; ++i)
+            reply += "A paragraph of the reply.\n\n";
+        Stage stage({message(1, 0, Role::user, "q"), message(2, 1, Role::assistant, reply)});
+        QVERIFY(stage.view.verticalScrollBar()->value() > 1000);
+        stage.view.editLastOwnMessage();
+        auto *edit = stage.view.findChild<QPlainTextEdit *>();
+        QVERIFY(edit && edit->isVisible());
+        const QRect box(edit->mapTo(stage.view.viewport(), QPoint()), edit->size());
+        QVERIFY(stage.view.viewport()->rect().contains(box));
+        QKeyEvent shortcut(QEvent::ShortcutOverride, Qt::Key_Return, Qt::ControlModifier);
+        shortcut.ignore();
+        QCoreApplication::sendEvent(edit, &shortcut);
+        QVERIFY(shortcut.isAccepted()); // else the menu's Ctrl+Return would continue the reply
+        edit->setPlainText("another");
+        QTest::keyClick(edit, Qt::Key_Return, Qt::ControlModifier);
+        QCOMPARE(stage.port.asked<api::command::EditMessage>().at(0).text, "another");
+    }
+
+    void anotherBranchIsShownWhereOneReads()
+    {
+        auto messages = manyMessages(60);
+        Stage stage(messages);
+        stage.view.verticalScrollBar()->setValue(0);
+        messages[1].id = MessageId{200};
+        messages[1].text = "Otherwise";
+        stage.say(test::opened(1, messages));
+        QCOMPARE(stage.view.verticalScrollBar()->value(), 0);
+        QVERIFY(stage.view.findWord(1, "Otherwise").has_value());
     }
 
     void hoveringTextAsksForItsTokensAndLightsThemUp()
