@@ -3,7 +3,9 @@
 #include "engine/backend/cpu_program.h"
 #include "engine/support/memory.h"
 
+#include <chrono>
 #include <fstream>
+#include <optional>
 #include <string>
 
 namespace kvilt::backend {
@@ -25,14 +27,27 @@ public:
     explicit CpuBackend(const kernels::KernelTable &kernels) : m_kernels(kernels) {}
 
     std::string name() const override { return "cpu"; }
-    std::string deviceName() const override { return processorName(); }
-
-    std::uint64_t freeMemory() const override { return availableMemory(); }
+    // Both are shown many times a second, and the system may take milliseconds over either answer.
+    std::string deviceName() const override
+    {
+        if (m_deviceName.empty())
+            m_deviceName = processorName();
+        return m_deviceName;
+    }
+    std::uint64_t freeMemory() const override
+    {
+        const auto now = std::chrono::steady_clock::now();
+        if (!m_freeMemory || now - m_freeMemoryAsked >= std::chrono::seconds(1)) {
+            m_freeMemory = availableMemory();
+            m_freeMemoryAsked = now;
+        }
+        return *m_freeMemory;
+    }
 
     // A quarter of what is free: the user's other programs live in the same memory.
     KvBudget kvBudget(const model::Model &, std::uint32_t) const override
     {
-        const std::uint64_t free = freeMemory();
+        const std::uint64_t free = availableMemory();
         return {free / 4, free};
     }
 
@@ -44,6 +59,9 @@ public:
 
 private:
     const kernels::KernelTable &m_kernels;
+    mutable std::string m_deviceName;
+    mutable std::optional<std::uint64_t> m_freeMemory; // as it was at most a second ago
+    mutable std::chrono::steady_clock::time_point m_freeMemoryAsked;
 };
 
 } // namespace

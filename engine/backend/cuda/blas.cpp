@@ -59,14 +59,13 @@ struct Blas::Plan {
                                f.layout(&out, kF32, g.n, g.m, std::int64_t(g.ldc)) == 0;
         void *preference = nullptr;
         const std::size_t workspace = kWorkspaceBytes;
-        const auto aligned = [&](int name, const void *at) { // 256 bytes are taken for granted otherwise
-            const std::uint32_t bytes = alignmentOf(at);
-            return f.setPreference(preference, name, &bytes, sizeof bytes) == 0;
-        };
+        // 256 bytes are taken for granted otherwise. One figure for all, as in the plan's key: whoever finds the plan has it too.
+        const std::uint32_t alignment = std::min({alignmentOf(g.a), alignmentOf(g.b), alignmentOf(g.c)});
+        const auto aligned = [&](int name) { return f.setPreference(preference, name, &alignment, sizeof alignment) == 0; };
         int count = 0;
         const bool searched = described && f.prefer(&preference) == 0 &&
                               f.setPreference(preference, kMaxWorkspace, &workspace, sizeof workspace) == 0 &&
-                              aligned(kAlignmentA, g.b) && aligned(kAlignmentB, g.a) && aligned(kAlignmentC, g.c) && aligned(kAlignmentD, g.c) &&
+                              aligned(kAlignmentA) && aligned(kAlignmentB) && aligned(kAlignmentC) && aligned(kAlignmentD) &&
                               f.search(handle, description, b, a, out, out, preference, 1, &found, &count) == 0;
         if (preference)
             f.unprefer(preference);
