@@ -245,7 +245,8 @@ std::vector<InspectorText::Row> chatRows(const ChatFacts &f)
         const std::uint32_t left = p.contextTokens > p.promptTokens ? p.contextTokens - p.promptTokens : 0;
         if (p.dropMessages)
             rows.push_back({text("When full"), text("drops %1, %2").arg(count(p.dropMessages, text("message"), text("messages")), tokensWord(p.dropTokens)),
-                            text("then computes %1 again").arg(seconds(p.recomputeSeconds))});
+                            p.recomputeSeconds > 0 ? text("then computes %1 again").arg(seconds(p.recomputeSeconds))
+                                                   : text("then computes %1 again").arg(tokensWord(p.recomputeTokens))});
         else
             rows.push_back({text("When full"), f.dropped ? text("the oldest were dropped") : text("nothing is dropped yet"),
                             text("room for %1").arg(tokensWord(left))});

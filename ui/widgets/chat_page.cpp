@@ -288,9 +288,10 @@ void ChatPage::showOverflow(const std::optional<api::update::PromptPreview> &ove
     if (o.dropMessages > 0) {
         text += QLatin1Char(' ') +
                 tr("Dropping the oldest %1 frees %2 tokens; the system prompt stays. What follows is computed again: %3 "
-                   "tokens, about %4.")
+                   "tokens%4.")
                     .arg(count(o.dropMessages, tr("message"), tr("messages")), grouped(o.dropTokens),
-                         grouped(o.recomputeTokens), seconds(o.recomputeSeconds));
+                         grouped(o.recomputeTokens), // no prompt of some length was computed yet: nobody knows how long
+                         o.recomputeSeconds > 0 ? tr(", about %1").arg(seconds(o.recomputeSeconds)) : QString());
         if (m_workbench.sessionSettings().contextFull != api::ContextFull::stop)
             choices.emplace_back(tr("Drop and send"), [this] {
                 m_overflow->dismiss();

@@ -189,6 +189,19 @@ private slots:
         QCOMPARE(qobject_cast<QAbstractButton *>(QApplication::focusWidget())->text(), "Drop and send");
     }
 
+    void aSpeedThatNobodyMeasuredIsNotNought()
+    {
+        Stage stage;
+        QTest::keyClicks(stage.box(), "more");
+        stage.say(api::update::PromptPreview{.session = SessionId{1}, .promptTokens = 499, .contextTokens = 512,
+                                             .replyReserve = 90, .overflows = true, .dropMessages = 4, .dropTokens = 172,
+                                             .recomputeTokens = 323, .recomputeSeconds = 0});
+        QString said;
+        for (NoticeBar *bar : stage.window.page().findChildren<NoticeBar *>())
+            said += bar->text();
+        QVERIFY2(said.contains("What follows is computed again: 323 tokens."), qPrintable(said));
+    }
+
     // Qt paints the words of an empty box anew only when they come or go.
     void theBoxSaysWhenTheModelIsReady()
     {
