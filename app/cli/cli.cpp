@@ -95,7 +95,7 @@ void printJson(const nlohmann::json &document)
 
 void note(const std::string &sentence)
 {
-    std::string line = sentence;
+    std::string line = isatty(STDERR_FILENO) ? forTerminal(sentence, true) : sentence; // it may name what a file says
     for (char &c : line)
         if (c == '\n' || c == '\r')
             c = ' ';

@@ -136,7 +136,7 @@ Stores EngineWorker::Impl::openStores()
     auto lock = store::ProfileLock::tryAcquire(options.paths.lock());
     bool writable = false;
     if (!lock) {
-        notice(Severity::warning, "storage", "Your chats are not being saved: " + lock.error().message +
+        notice(Severity::error, "storage:chats", "Your chats are not being saved: " + lock.error().message +
                                                    " They are kept until you close this window.");
     } else if (!*lock) {
         notice(Severity::error, "storage:chats",
@@ -165,7 +165,7 @@ Stores EngineWorker::Impl::openStores()
 void EngineWorker::Impl::tellNotices()
 {
     // An error: what is written now is nowhere but in memory.
-    const bool kept = stores.sessions->mode() == store::SessionStore::Mode::file;
+    const bool kept = stores.sessions->kept();
     for (std::string &text : stores.sessions->takeNotices())
         notice(kept ? Severity::warning : Severity::error, "storage:chats", std::move(text));
     if (stores.kv) {
@@ -193,7 +193,7 @@ void EngineWorker::Impl::run(std::stop_token stop)
     // Where chats are not saved, that settings are not is no news worth its place.
     const Outlet aboutModels = [this](api::Update update) {
         const auto *said = std::get_if<api::update::Notice>(&update);
-        if (!said || said->place != "storage" || stores.sessions->mode() == store::SessionStore::Mode::file)
+        if (!said || said->place != "storage" || stores.sessions->kept())
             send(std::move(update));
     };
     models = std::make_unique<ModelDesk>(
@@ -445,7 +445,11 @@ void EngineWorker::Impl::handle(api::Command &posted)
             [&](command::DescribeBlock &c) { cache->describe(c), relist = false; },
             [&](command::TokenSpans &c) { turns->spans(c.session, c.message), relist = false; },
             [&](command::PinBlocks &c) { pins->pinBlocks(c), relist = false; },
-            [&](command::DropKv &c) { pins->forget(c.session), cache->dropKv(c.session); },
+            [&](command::DropKv &c) {
+                if (!turns->running(c.session)) // it is refused then
+                    pins->forget(c.session);
+                cache->dropKv(c.session);
+            },
             [&](command::RequestSnapshot &) { cache->snapshot(), relist = false; },
             [&](command::RequestRibbon &c) { cache->ribbon(c.session), relist = false; },
             [&](command::ExportSession &c) {

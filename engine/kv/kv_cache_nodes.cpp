@@ -69,11 +69,11 @@ std::size_t KvCache::Impl::markDead(std::span<const NodeId> nodes, SessionId ses
         const NodeSlot slot = m_tree.find(id);
         if (slot == kNoSlot || m_tree[slot].dead || m_tree[slot].owner != session)
             continue;
-        bool held = false;
+        bool held = std::ranges::any_of(m_tree[slot].sharers, [&](SessionId other) { return other != session; });
         for (std::size_t g = 0; g < m_groups.size(); ++g)
             m_residency.forEachBlock(slot, g, [&](BlockId b) { held = held || m_groups[g].pool.references(b) > 0; });
         if (held)
-            continue; // somebody is on that branch
+            continue; // somebody is on that branch, or will come back to it
         m_tree[slot].dead = true;
         requeue(slot);
         ++marked;

@@ -35,6 +35,8 @@ struct SessionStore::Impl {
     bool mending = false;
     FileIdentity identity;                      // of the file that `db` has open
     std::int64_t triedAnewMs = 0;
+    int failedAnew = 0;
+    std::atomic<bool> lost = false;             // no name leads to the file that `db` has open
 
     std::mutex mutex;
     std::vector<std::string> notices;
@@ -235,20 +237,29 @@ void SessionStore::Impl::keepFile(bool now)
 {
     if (mode != Mode::file || !rows->db || !identity.exists || FileIdentity::of(options.file) == identity)
         return;
-    if (!now && triedAnewMs != 0 && std::abs(rows->nowMs() - triedAnewMs) < kReturnEveryMs)
+    // Each attempt may leave a whole copy behind: a few will do until the end.
+    if (!now && triedAnewMs != 0 && (failedAnew >= 3 || std::abs(rows->nowMs() - triedAnewMs) < kReturnEveryMs))
         return;
     triedAnewMs = rows->nowMs();
-    if (const auto aside = writeAnew(); !aside)
-        tell(options.file.string() + " was deleted while Kvilt was running and cannot be written anew (" +
-             aside.error().message + "); export your chats before you close the program.");
-    else if (aside->empty())
+    const auto aside = writeAnew();
+    if (!aside) {
+        ++failedAnew;
+        if (!lost.exchange(true))
+            tell(options.file.string() + " was deleted while Kvilt was running and cannot be written anew (" +
+                 aside.error().message + "); export your chats before you close the program.");
+        return;
+    }
+    failedAnew = 0;
+    lost = false;
+    if (aside->empty())
         tell(options.file.string() + " was deleted while Kvilt was running; it was written anew, with every chat.");
     else
         tell(options.file.string() + " was replaced while Kvilt was running; it was written anew, with every chat. The other " +
              "file is kept as " + *aside + ".");
 }
 
-// The name that a file which lay in the way got; empty: there was none. On failure all is as it was, or in memory.
+// The name that a file which lay in the way got; empty: there was none. The old connection, the only whole copy, stays
+// until the new file has been opened, and after a failure: SQLite leaves a log alone whose database has moved.
 Result<std::string> SessionStore::Impl::writeAnew()
 {
     std::error_code problem;
@@ -266,19 +277,16 @@ Result<std::string> SessionStore::Impl::writeAnew()
         KVILT_TRY(const fs::path kept, sql::setAside(options.file, "replaced"));
         aside = kept.filename().string();
     }
-    use(nullptr);
+    auto old = std::exchange(rows->db, nullptr);
+    const FileIdentity before = identity;
     for (const char *suffix : {"-wal", "-shm"})
         fs::remove(options.file.string() + suffix, problem);
     fs::rename(fresh, options.file, problem);
     const Result<void> opened = problem ? Result<void>(fail(ErrorCode::io, problem.message())) : openFile();
     if (opened)
         return aside;
-    auto memory = sql::Database::open(":memory:", {});
-    const auto copy = sql::Database::open(problem ? fresh : options.file, {.vfs = options.vfs});
-    if (memory && copy && (*copy)->backupTo(**memory))
-        use(std::move(*memory));
-    mode = Mode::copyInMemory;
-    mayReturn = true;
+    rows->db = std::move(old);
+    identity = before;
     return tl::unexpected(opened.error());
 }
 
@@ -332,6 +340,7 @@ SessionStore::~SessionStore()
 }
 
 SessionStore::Mode SessionStore::mode() const { return m_impl->mode; }
+bool SessionStore::kept() const { return m_impl->mode == Mode::file && !m_impl->lost; }
 
 std::vector<std::string> SessionStore::takeNotices()
 {

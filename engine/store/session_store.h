@@ -39,6 +39,8 @@ public:
     SessionStore &operator=(const SessionStore &) = delete;
 
     Mode mode() const;
+    // What is written is in a file that somebody can find: false in memory, and while a deleted file cannot be written anew.
+    bool kept() const;
     std::vector<std::string> takeNotices(); // sentences for the user since the last call
 
     // Runs `work` on the store thread, and returns at once. `work` says by whatever way it likes how it went.

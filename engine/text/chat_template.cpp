@@ -234,7 +234,7 @@ Result<std::vector<ChatMessage>> parseMessages(std::string_view jsonArray)
             return fail(ErrorCode::badInput,
                         "Message " + std::to_string(messages.size() + 1) + " is not an object with a role.");
         // A reply may consist of calls alone.
-        if (!item.contains("content") && !item.contains("tool_calls"))
+        if (!item.contains("content") && !item.contains("tool_calls") && !item.contains("function_call"))
             return fail(ErrorCode::badInput, "Message " + std::to_string(messages.size() + 1) + " has no content.");
         ChatMessage message;
         message.role = item["role"].get<std::string>();

@@ -102,7 +102,7 @@ void printPlain(const nlohmann::json &info)
 {
     for (const char *key : {"name", "architecture", "parameters", "layers", "context_length", "vocab_size",
                             "kv_bytes_per_token", "quantisation", "chat_template", "fingerprint"}) {
-        std::printf("%-20s %s\n", key, plain(info.at(key)).c_str());
+        std::printf("%-20s %s\n", key, forTerminal(plain(info.at(key)), true).c_str());
     }
     for (const auto &[type, count] : info.at("tensor_types").items())
         std::printf("%-20s %s\n", ("tensors " + type).c_str(), plain(count).c_str());

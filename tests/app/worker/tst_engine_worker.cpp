@@ -782,6 +782,17 @@ private slots:
         QCOMPARE(listed->sessions[0].id, chat.id);
     }
 
+    void aProfileThatCannotBeLockedSaysThatChatsAreNotSaved()
+    {
+        const auto profile = newProfile();
+        std::filesystem::create_directories(store::profilePaths(profile.string())->lock()); // a folder in its place
+        Desk desk(profile);
+        const auto notice = desk.window->await<update::Notice>();
+        QCOMPARE(notice->place, std::string("storage:chats"));
+        QVERIFY(notice->severity == update::Severity::error);
+        QVERIFY2(QString::fromStdString(notice->text).contains("not being saved"), notice->text.c_str());
+    }
+
     void explainsATurn()
     {
         Desk desk(newProfile());

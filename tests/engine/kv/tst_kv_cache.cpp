@@ -381,7 +381,9 @@ private slots:
         COMPARE_ENUM(b.cache->snapshot().groups[0].blocks[2].state, api::BlockState::deadBranch);
         QCOMPARE(b.runAndEnd(4, iota(5, 200)), 4);
         QCOMPARE(b.order(), (Ids{3, 0, 1, 2}));
-        b.cache->markDead(std::vector{young}, SessionId{3}, EventReason::edited);
+        QCOMPARE(b.cache->markDead(std::vector{young}, SessionId{3}, EventReason::edited), std::size_t(0)); // chat 4 uses it, too
+        b.cache->dropSession(SessionId{4});
+        QCOMPARE(b.cache->markDead(std::vector{young}, SessionId{3}, EventReason::edited), std::size_t(1));
         b.runAndEnd(5, iota(8, 300));
         COMPARE_ENUM(b.log.of(EventKind::evict)[0].reason, EventReason::deadBranchFirst);
         QCOMPARE(b.log.of(EventKind::evict)[0].block, 2u);

@@ -501,6 +501,49 @@ private slots:
         QCOMPARE(again.list("after")->size(), std::size_t(1)); // the index came along
     }
 
+    void whatCannotBeWrittenAnewIsToldAndTriedAgain_data()
+    {
+        QTest::addColumn<QString>("inTheWay");
+        QTest::newRow("before the new file is made") << "sessions.db.new";
+        QTest::newRow("when the new file is opened") << "sessions.db-wal";
+    }
+    void whatCannotBeWrittenAnewIsToldAndTriedAgain()
+    {
+        QFETCH(QString, inTheWay);
+        test::Folder folder;
+        const auto file = folder.path("sessions.db");
+        const auto obstacle = folder.path(qPrintable(inTheWay));
+        ManualClock clock;
+        clock.ns = 1'000'000'000'000;
+        {
+            SessionStore store({.file = file, .clock = &clock});
+            ask(store, newSession(store, "kept"), "before", "yes");
+            QVERIFY(store.kept());
+            std::filesystem::remove(file);
+            std::filesystem::remove(obstacle);
+            std::filesystem::create_directories(obstacle / "not empty");
+            ask(store, newSession(store, "meanwhile"), "still", "here");
+            QVERIFY(!store.kept());
+            QVERIFY(store.mode() == SessionStore::Mode::file);
+            const auto notices = store.takeNotices();
+            QCOMPARE(notices.size(), std::size_t(1));
+            QVERIFY2(notices[0].find("cannot be written anew") != std::string::npos, notices[0].c_str());
+            if (inTheWay.endsWith(".new")) { // the other one is set aside with the file
+                clock.ns += 6'000'000'000;
+                QCOMPARE(store.list()->size(), std::size_t(2)); // tried again, in vain; said once
+                QVERIFY(!store.kept() && store.takeNotices().empty());
+                std::filesystem::remove_all(obstacle);
+            }
+            clock.ns += 6'000'000'000;
+            QCOMPARE(store.list()->size(), std::size_t(2));
+            QVERIFY(store.kept());
+        }
+        SessionStore again({.file = file});
+        QVERIFY(again.takeNotices().empty());
+        QCOMPARE(again.list()->size(), std::size_t(2));
+        QCOMPARE(again.list("still")->size(), std::size_t(1));
+    }
+
     void aFileThatIsDeletedAfterTheLastWriteIsThereAtTheNextStart()
     {
         test::Folder folder;
