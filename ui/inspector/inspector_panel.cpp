@@ -310,8 +310,15 @@ void InspectorPanel::Impl::buildRemedies(const InspectorText &text)
         if (remedy.commands.empty())
             button->unsetCursor();
         connect(button, &QAbstractButton::clicked, this, [this, commands = remedy.commands] {
-            for (const api::Command &command : commands)
-                workbench.post(command);
+            for (api::Command command : commands) {
+                // Only the system prompt goes back: what else was set since the turn stays.
+                if (auto *edit = std::get_if<api::command::SetSessionSettings>(&command)) {
+                    const std::string before = edit->settings.systemPrompt;
+                    edit->settings = workbench.sessionSettings();
+                    edit->settings.systemPrompt = before;
+                }
+                workbench.post(std::move(command));
+            }
         });
         layout->addWidget(button);
         layout->addSpacing(metrics::kGrid);
