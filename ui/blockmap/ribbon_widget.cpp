@@ -50,8 +50,10 @@ struct RibbonWidget::Impl {
 
 void RibbonWidget::Impl::activate(int column)
 {
+    // Showing the map may open a dock and give the ribbon another width, and so other columns.
+    const int firstToken = ribbon().cells[layout.columns[std::size_t(column)].begin].firstToken;
     workbench.showBlocks(nodesOf(column));
-    emit self.activated(ribbon().cells[layout.columns[std::size_t(column)].begin].firstToken);
+    emit self.activated(firstToken);
 }
 
 QString RibbonWidget::Impl::label() const

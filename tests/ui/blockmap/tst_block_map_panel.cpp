@@ -221,6 +221,7 @@ private slots:
     void lostEventsAskForASnapshot();
     void keysMoveTheCursorAndZoom();
     void hoverLightsTheRibbonAndBack();
+    void aRibbonThatNarrowsUnderAClickBringsTheRightText();
     void cardSaysWhoseAndWhen();
     void spacePauses();
     void emptyPanelSaysWhatWillCome();
@@ -366,6 +367,21 @@ void BlockMapPanelTest::hoverLightsTheRibbonAndBack()
     shoot(ribbon, "ribbon-light");
     pointAt(view->viewport(), view->blockRect(20).center());
     QCOMPARE(room.workbench->hover().target().node, NodeId{1020});
+}
+
+void BlockMapPanelTest::aRibbonThatNarrowsUnderAClickBringsTheRightText()
+{
+    Room room;
+    RibbonWidget ribbon(*room.workbench);
+    ribbon.resize(608, 24);
+    ribbon.show();
+    room.ready();
+    settle();
+    connect(&*room.workbench, &Workbench::mapWanted, &ribbon, [&ribbon] { ribbon.resize(60, 24); }); // a dock opened beside it
+    int brought = -1;
+    connect(&ribbon, &RibbonWidget::activated, this, [&brought](int token) { brought = token; });
+    QTest::mouseClick(&ribbon, Qt::LeftButton, {}, QPoint(5 * 10 + 2, 12));
+    QCOMPARE(brought, 160);
 }
 
 void BlockMapPanelTest::cardSaysWhoseAndWhen()
