@@ -29,7 +29,10 @@ std::vector<const KernelTable *> findTables()
         tables.push_back(&avx512bw::kTable);
     if (wide && __builtin_cpu_supports("avx512vnni"))
         tables.push_back(&avx512vnni::kTable);
-    if (wide && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("amx-tile") &&
+    // These have run in emulation only: who does not ask for them gets what has run on hardware.
+    const char *forced = std::getenv("KVILT_FORCE_ISA");
+    const bool asked = forced && std::string_view(forced) == "amx";
+    if (asked && wide && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("amx-tile") &&
         __builtin_cpu_supports("amx-int8") && mayUseTiles())
         tables.push_back(&amx::kTable);
     return tables;
