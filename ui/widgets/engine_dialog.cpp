@@ -2,6 +2,7 @@
 #include "ui/widgets/engine_dialog.h"
 
 #include "engine/api/conversation.h"
+#include "ui/widgets/dialog_buttons.h"
 #include "ui/widgets/format.h"
 #include "ui/widgets/theme.h"
 
@@ -11,7 +12,6 @@
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QLineEdit>
-#include <QPushButton>
 #include <QRegularExpressionValidator>
 #include <QSpinBox>
 #include <QVBoxLayout>
@@ -123,17 +123,7 @@ void EngineDialog::build(Theme &theme)
     note->setProperty("tone", "tertiary");
     note->setFont(theme.font(TextSize::caption));
     column->addWidget(note);
-    auto *buttons = new QHBoxLayout;
-    auto *take = new QPushButton(tr("Apply and reload"), this);
-    take->setProperty("role", "primary");
-    take->setDefault(true);
-    auto *cancel = new QPushButton(tr("Cancel"), this);
-    buttons->addStretch(1);
-    buttons->addWidget(cancel);
-    buttons->addWidget(take);
-    column->addLayout(buttons);
-    connect(take, &QPushButton::clicked, this, &QDialog::accept);
-    connect(cancel, &QPushButton::clicked, this, &QDialog::reject);
+    addDialogButtons(*this, *column, tr("Apply and reload"));
     refreshCost();
     setMinimumWidth(460);
 }

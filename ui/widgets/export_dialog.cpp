@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/widgets/export_dialog.h"
 
+#include "ui/widgets/dialog_buttons.h"
 #include "ui/widgets/format.h"
 #include "ui/widgets/theme.h"
 
 #include <QCheckBox>
 #include <QHBoxLayout>
 #include <QLabel>
-#include <QPushButton>
 #include <QRadioButton>
 #include <QRegularExpression>
 #include <QVBoxLayout>
@@ -36,19 +36,9 @@ ExportDialog::ExportDialog(Theme &theme, const QString &title, std::uint64_t kvB
     indent->setContentsMargins(24, 0, 0, 0);
     indent->addWidget(m_withKv);
     column->addLayout(indent);
-    auto *row = new QHBoxLayout;
-    auto *cancel = new QPushButton(tr("Cancel"), this);
-    auto *save = new QPushButton(tr("Choose a place…"), this);
-    save->setProperty("role", "primary");
-    save->setDefault(true);
-    row->addStretch(1);
-    row->addWidget(cancel);
-    row->addWidget(save);
     column->addSpacing(8);
-    column->addLayout(row);
+    addDialogButtons(*this, *column, tr("Choose a place…"));
     connect(m_kvilt, &QRadioButton::toggled, m_withKv, &QWidget::setEnabled);
-    connect(cancel, &QPushButton::clicked, this, &QDialog::reject);
-    connect(save, &QPushButton::clicked, this, &QDialog::accept);
 }
 
 api::command::ExportFormat ExportDialog::format() const

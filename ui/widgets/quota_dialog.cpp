@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/widgets/quota_dialog.h"
 
+#include "ui/widgets/dialog_buttons.h"
 #include "ui/widgets/format.h"
 #include "ui/widgets/theme.h"
 
 #include <QDoubleSpinBox>
 #include <QHBoxLayout>
 #include <QLabel>
-#include <QPushButton>
 #include <QVBoxLayout>
 
 #include <cmath>
@@ -45,18 +45,8 @@ QuotaDialog::QuotaDialog(Theme &theme, std::uint64_t quota, std::uint64_t used, 
     m_effect->setWordWrap(true);
     m_effect->setProperty("tone", "secondary");
     column->addWidget(m_effect);
-    auto *buttons = new QHBoxLayout;
-    auto *take = new QPushButton(tr("Set quota"), this);
-    take->setProperty("role", "primary");
-    take->setDefault(true);
-    auto *cancel = new QPushButton(tr("Cancel"), this);
-    buttons->addStretch(1);
-    buttons->addWidget(cancel);
-    buttons->addWidget(take);
-    column->addLayout(buttons);
+    addDialogButtons(*this, *column, tr("Set quota"));
     connect(m_gib, &QDoubleSpinBox::valueChanged, this, &QuotaDialog::refreshEffect);
-    connect(take, &QPushButton::clicked, this, &QDialog::accept);
-    connect(cancel, &QPushButton::clicked, this, &QDialog::reject);
     refreshEffect();
     setMinimumWidth(400);
     m_gib->selectAll();

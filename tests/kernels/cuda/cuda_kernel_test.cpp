@@ -22,6 +22,17 @@ DeviceMatrix randomMatrix(Random &random, WeightType type, std::uint32_t rows, s
     return packMatrix(type, rows, cols, kernels::test::randomWeights(random, type, rows, cols));
 }
 
+ProjectOp projectOp(const DeviceMatrix &w, DeviceArray<float> &in, DeviceArray<float> &out, std::uint32_t tokens)
+{
+    ProjectOp op;
+    op.rows = tokens;
+    op.x = {in.data(), Element::f32, w.matrix.cols};
+    op.weights = w.matrix;
+    op.out = out.data();
+    op.ldOut = w.matrix.rows;
+    return op;
+}
+
 DeviceFacts hopper()
 {
     return {.sm = 90, .multiprocessors = 132, .sharedPerBlock = 227 * 1024, .l2Bytes = 50u << 20, .deterministic = true};

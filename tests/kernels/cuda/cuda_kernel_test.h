@@ -54,6 +54,9 @@ std::string emulate(const Op &op, const DeviceFacts &device, std::uint32_t seed 
 
 std::vector<Launch> launchesOf(const Op &op, const DeviceFacts &device, std::byte *scratch);
 
+// The product of `tokens` float rows with a whole matrix.
+ProjectOp projectOp(const DeviceMatrix &w, DeviceArray<float> &in, DeviceArray<float> &out, std::uint32_t tokens);
+
 // Mean square error over mean square of `want`; infinite where `got` is NaN.
 template <typename Wanted>
 double nmse(const std::vector<float> &got, const std::vector<Wanted> &want)

@@ -32,16 +32,6 @@ std::vector<WeightTypeInfo> supportedTypes()
 class CudaProductsTest : public QObject {
     Q_OBJECT
 
-    static ProjectOp projectOp(const DeviceMatrix &w, DeviceArray<float> &in, DeviceArray<float> &out, std::uint32_t tokens)
-    {
-        ProjectOp op;
-        op.rows = tokens;
-        op.x = {in.data(), Element::f32, w.matrix.cols};
-        op.weights = w.matrix;
-        op.out = out.data();
-        op.ldOut = w.matrix.rows;
-        return op;
-    }
     static std::vector<float> wanted(const DeviceMatrix &w, const std::vector<float> &x, std::uint32_t tokens)
     {
         DeviceArray<float> in(x), out(std::size_t(tokens) * w.matrix.rows);

@@ -42,16 +42,6 @@ bool launches(const Op &op, const DeviceFacts &device, const std::string &prefix
 class CudaWarpgroupTest : public QObject {
     Q_OBJECT
 
-    static ProjectOp projectOp(const DeviceMatrix &w, DeviceArray<float> &in, DeviceArray<float> &out, std::uint32_t tokens)
-    {
-        ProjectOp op;
-        op.rows = tokens;
-        op.x = {in.data(), Element::f32, w.matrix.cols};
-        op.weights = w.matrix;
-        op.out = out.data();
-        op.ldOut = w.matrix.rows;
-        return op;
-    }
     static std::vector<float> projected(const DeviceMatrix &w, const std::vector<float> &x, std::uint32_t tokens, bool reference,
                                         std::uint32_t seed = 0)
     {
