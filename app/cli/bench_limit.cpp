@@ -61,7 +61,7 @@ double LimitModel::attentionSum(std::uint32_t context, std::uint32_t tokens, dou
 double LimitModel::prefillSeconds(const Limits &limits, std::uint32_t batch, std::uint32_t depth,
                                   std::uint32_t tokens) const
 {
-    const double gemm = 2 * (m_body * tokens + m_head) / gemmRate(limits);
+    const double gemm = gemmOperations(1, tokens, true) / gemmRate(limits);
     const double attention = (attentionSum(tokens, tokens, 2) + attentionSum(depth, tokens, 4)) / limits.f32PerSecond;
     return batch * (gemm + attention);
 }

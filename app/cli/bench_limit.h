@@ -22,12 +22,18 @@ public:
 
     double decodeSeconds(const Limits &limits, std::uint32_t batch, std::uint32_t depth, std::uint32_t tokens) const;
     double prefillSeconds(const Limits &limits, std::uint32_t batch, std::uint32_t depth, std::uint32_t tokens) const;
+    // Operations of the products with weights, of decoding or computing `tokens` tokens of each of `batch` sequences, and how many of
+    // them the machine does a second.
+    double gemmOperations(std::uint32_t batch, std::uint32_t tokens, bool prefill) const
+    {
+        return 2.0 * batch * (m_body * tokens + m_head * (prefill ? 1 : tokens));
+    }
+    double gemmRate(const Limits &limits) const { return m_quantised ? limits.int8PerSecond : limits.f32PerSecond; }
     std::uint64_t weightBytes() const { return m_weightBytes; }
     // Bytes that a decode step at this depth walks through: where the bandwidth is to be probed.
     std::uint64_t workingSet(std::uint32_t batch, std::uint32_t depth) const;
 
 private:
-    double gemmRate(const Limits &limits) const { return m_quantised ? limits.int8PerSecond : limits.f32PerSecond; }
     double kvBytesRead(std::uint32_t context) const;
     double attentionSum(std::uint32_t context, std::uint32_t tokens, double factor) const;
 

@@ -12,6 +12,18 @@ namespace kvilt::cli {
 Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, const api::EngineSettings &settings,
                                                    const Shape &shape, bool contiguous)
 {
+    return make(model, settings, shape, contiguous ? Placing::contiguous : Placing::paged);
+}
+
+Result<std::unique_ptr<BenchRig>> BenchRig::createTwin(const LoadedModel &model, const api::EngineSettings &settings,
+                                                       std::uint32_t depth, std::uint32_t longest)
+{
+    return make(model, settings, {2, depth, longest}, Placing::twin);
+}
+
+Result<std::unique_ptr<BenchRig>> BenchRig::make(const LoadedModel &model, const api::EngineSettings &settings, const Shape &shape,
+                                                 Placing placing)
+{
     const model::ModelDescription &d = model.model->description();
     const std::uint64_t positions = std::uint64_t(shape.depth) + shape.longest;
     if (positions > d.contextLength)
@@ -34,19 +46,29 @@ Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, con
                                      {.threads = settings.threads,
                                       .blockCapacity = std::vector(rig->m_layout.groups.size(), std::uint32_t(blocks)),
                                       .maxStepTokens = rig->m_maxStep,
-                                      .contiguous = contiguous}));
+                                      .contiguous = placing != Placing::paged}));
     kv::KvCacheConfig config{.layout = rig->m_layout, .identity = {}, .blocks = std::uint32_t(blocks),
                              .numerics = rig->m_program->numerics(), .caching = false};
     KVILT_TRY(rig->m_cache, kv::KvCache::create(std::move(config), rig->m_sink, rig->m_clock));
-    if (!contiguous)
-        rig->shufflePool(std::uint32_t(blocks));
     const sched::CounterRandom random(42);
     for (std::uint64_t b = 0; b < shape.batch; ++b) {
         auto &tokens = rig->m_tokens.emplace_back();
         for (std::uint64_t i = 0; i < positions; ++i)
-            tokens.push_back(TokenId(random.bits(b * positions + i) % d.vocabulary));
+            tokens.push_back(TokenId(random.bits((placing == Placing::twin ? 0 : b * positions) + i) % d.vocabulary));
     }
-    KVILT_TRY_VOID(rig->start(shape));
+    rig->m_shape = shape;
+    std::uint32_t started = 0;
+    if (placing == Placing::twin) {
+        KVILT_TRY_VOID(rig->startSequence(started++));
+        std::vector<kv::CopyOrder> copies; // never filled: nothing is shared
+        if (!rig->m_cache->reserve(SequenceId{1}, positions, copies)) // all its blocks, while they come in order
+            return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+    }
+    if (placing != Placing::contiguous)
+        rig->shufflePool(std::uint32_t(blocks));
+    while (started < shape.batch)
+        KVILT_TRY_VOID(rig->startSequence(started++));
+    rig->takePhases();
     return rig;
 }
 
@@ -64,14 +86,6 @@ void BenchRig::shufflePool(std::uint32_t blocks)
         std::swap(held[random.bits(left) % left], held[left - 1]);
         m_cache->release(held[left - 1], api::EventReason::finished);
     }
-}
-
-Result<void> BenchRig::start(const Shape &shape)
-{
-    m_shape = shape;
-    for (std::uint32_t b = 0; b < shape.batch; ++b)
-        KVILT_TRY_VOID(startSequence(b));
-    return {};
 }
 
 Result<void> BenchRig::startSequence(std::uint32_t b)
@@ -99,7 +113,15 @@ Result<double> BenchRig::step(std::uint32_t from, std::uint32_t to, std::uint32_
     KVILT_TRY(const backend::StepResult result, m_program->collect(ticket));
     for (std::uint32_t b = from; b < to; ++b)
         m_cache->append(SequenceId{b + 1}, std::span(m_tokens[b]).subspan(first, count));
+    m_phases.gemm += result.phases.gemm;
+    m_phases.attention += result.phases.attention;
+    m_phases.other += result.phases.other;
     return result.seconds;
+}
+
+Result<double> BenchRig::decodeAlone(std::uint32_t sequence, std::uint32_t index)
+{
+    return step(sequence, sequence + 1, m_shape.depth + index, 1);
 }
 
 Result<backend::Ticket> BenchRig::submit(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count,

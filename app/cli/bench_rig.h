@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace kvilt::cli {
@@ -28,6 +29,15 @@ public:
     const backend::Backend &device() const { return *m_device; }
     const backend::Program &program() const { return *m_program; }
 
+    // One sequence twice in one piece of memory: the first one's blocks lie one after the other, the second one's wherever chance put
+    // them. All that differs between decoding the two is where KV lies.
+    static Result<std::unique_ptr<BenchRig>> createTwin(const LoadedModel &model, const api::EngineSettings &settings,
+                                                        std::uint32_t depth, std::uint32_t longest);
+    // Seconds of token `index` beyond the depth of sequence `sequence` alone; indices ascend.
+    Result<double> decodeAlone(std::uint32_t sequence, std::uint32_t index);
+    // Where the time of all steps since the last call went; all zero where the device cannot tell.
+    backend::PhaseSeconds takePhases() { return std::exchange(m_phases, {}); }
+
     // Seconds to compute `tokens` more of every sequence, in chunks of the step size that the device likes best.
     Result<double> prefill(std::uint32_t tokens);
     // Seconds to make `tokens` more of every sequence, one at a time, all sequences in one step.
@@ -38,8 +48,10 @@ private:
     public:
         void emit(const api::CacheEvent &) noexcept override {}
     };
+    enum class Placing { paged, contiguous, twin };
     BenchRig() = default;
-    Result<void> start(const Shape &shape);
+    static Result<std::unique_ptr<BenchRig>> make(const LoadedModel &model, const api::EngineSettings &settings, const Shape &shape,
+                                                  Placing placing);
     // Computes [first, first + count) of sequences [from, to); logits for the last token only.
     Result<double> step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count);
     struct InFlight {
@@ -63,6 +75,7 @@ private:
     SystemClock m_clock;
     std::unique_ptr<kv::KvCache> m_cache;
     Shape m_shape;
+    backend::PhaseSeconds m_phases;
     std::vector<std::vector<TokenId>> m_tokens; // of each sequence: fixed, pseudo-random
 };
 

@@ -271,13 +271,18 @@ struct BlockUnit {};
 inline constexpr int kQuantTokens = 8;
 inline constexpr int kFloatTokens = 6;
 inline constexpr int kFloatPanels = 4;
+inline constexpr int kAttentionRows = 6;
+inline constexpr int kAttentionPanels = 4;
 inline constexpr int kFloatPanelsOneToken = 8;
 inline constexpr int kFewPanels = 4;
 #else // the same text in smaller tiles: an emulated one of full size takes the compiler minutes
 inline constexpr int kQuantTokens = 2;
 inline constexpr int kFloatTokens = 2;
 inline constexpr int kFloatPanels = 2;
+inline constexpr int kAttentionRows = 2;
+inline constexpr int kAttentionPanels = 2;
 inline constexpr int kFloatPanelsOneToken = 2;
 inline constexpr int kFewPanels = 2;
 #endif
+inline constexpr std::uint32_t kFloatColumns = 128;
 inline constexpr int kFewRows = 4;

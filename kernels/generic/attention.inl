@@ -70,6 +70,8 @@ struct QuantKeys {
         const QuantRows rows{unit.query(row), unit.layout.queryStride, ActivationLayout(dim)};
         KVILT_UNROLL for (int p = 0; p < kTiles; ++p) {
             F32x16 column[kRows];
+            KVILT_UNROLL for (int t = 0; t < kRows; ++t)
+                column[t] = zero();
             quantTile<PanelDecoder<kPanel>, kRows>(PanelDecoder<kPanel>(tiles.keys[tile + p], dim), rows, dim, column,
                                                    &tiles.nextKeys[tile + p], tiles.keyStep);
             KVILT_UNROLL for (int t = 0; t < kRows; ++t)
@@ -90,7 +92,7 @@ void scoreRows(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, in
 }
 
 // Rows from `row` on: as many as a tile takes, then half as many, and so on.
-template <typename Keys, int kTiles, int kRows = kFloatTokens>
+template <typename Keys, int kTiles, int kRows = kAttentionRows>
 KVILT_INLINE void scoreTiles(const UnitContext &unit, GroupTiles &tiles, int tile, std::uint32_t row = 0)
 {
     for (; row + kRows <= unit.rows; row += kRows)
@@ -107,8 +109,8 @@ void scoreGroup(const UnitContext &unit, GroupTiles &tiles)
         for (; tile + kFewPanels <= tiles.last; tile += kFewPanels)
             scoreRows<Keys, kFewRows, kFewPanels>(unit, 0, tiles, tile);
     }
-    for (; tile + kFloatPanels <= tiles.last; tile += kFloatPanels)
-        scoreTiles<Keys, kFloatPanels>(unit, tiles, tile);
+    for (; tile + kAttentionPanels <= tiles.last; tile += kAttentionPanels)
+        scoreTiles<Keys, kAttentionPanels>(unit, tiles, tile);
     for (; tile < tiles.last; ++tile)
         scoreTiles<Keys, 1>(unit, tiles, tile);
 }
@@ -224,7 +226,7 @@ struct FloatValues {
     template <int kRows>
     static void rows(const UnitContext &unit, std::uint32_t row, GroupTiles &tiles, Span span)
     {
-        constexpr int kVectors = kRows == kFewRows ? kFewPanels : kFloatPanels;
+        constexpr int kVectors = kRows == kFewRows ? kFewPanels : kAttentionPanels;
         std::uint32_t d = 0;
         for (; d + 16 * kVectors <= unit.valueDim(); d += 16 * kVectors)
             accumulate<kRows, kVectors>(unit, row, tiles, span, d, unit.scores(row));
@@ -291,7 +293,7 @@ void valueGroup(const UnitContext &unit, GroupTiles &tiles, std::int32_t base)
 {
     if (unit.rows == kFewRows)
         return valueRowsFrom<Values, Values::kFewTogether>(unit, tiles, base, 0);
-    valueRowsFrom<Values, kFloatTokens>(unit, tiles, base, 0);
+    valueRowsFrom<Values, kAttentionRows>(unit, tiles, base, 0);
 }
 
 using ScoreGroup = void (*)(const UnitContext &, GroupTiles &);

@@ -145,6 +145,8 @@ public:
         }
     }
 
+    KVILT_INLINE const std::byte *lowCodes() const { return m_low; }
+
     KVILT_INLINE F32x16 scale(std::size_t half) const
     {
         if constexpr (!kFormat.superBlocks) {
@@ -200,7 +202,24 @@ private:
     Codes m_high[kFormat.highBits > 0 ? kFormat.highBits : 1];
 };
 
-// A panel decoded once for many tokens: a byte a code, in the order of the quads, then float scales, float minima.
+// Columns [begin, end) of a panel as it lies.
+template <WeightType kType>
+class PackedColumns : public PanelDecoder<kType> {
+public:
+    KVILT_INLINE PackedColumns(const std::byte *panel, const PackedMatrix &of, std::uint32_t begin, std::uint32_t)
+        : PanelDecoder<kType>(panel, of.cols, of.type), m_first(begin / 32)
+    {
+    }
+    KVILT_INLINE void begin(std::size_t block) { PanelDecoder<kType>::begin(m_first + block); }
+    // All codes of a block of bytes: [column / 4][row][4]
+    KVILT_INLINE const std::byte *groupCodes(std::size_t) const { return this->lowCodes(); }
+
+private:
+    std::size_t m_first;
+};
+
+// A panel decoded once for many tokens: a byte a code, in the order of the quads, then float scales, float minima. It holds columns
+// [begin, end) of the panel.
 template <typename Packed>
 class ScratchDecoder {
 public:
@@ -210,8 +229,8 @@ public:
     static constexpr bool kSigned = Packed::kSigned;
     using Dot = typename Packed::Dot;
 
-    KVILT_INLINE ScratchDecoder(const std::byte *scratch, std::uint32_t cols)
-        : m_codes(scratch), m_scales(scratch + std::size_t(cols) * 16), m_mins(m_scales + std::size_t(cols) / kGroup * 64)
+    KVILT_INLINE ScratchDecoder(const std::byte *scratch, const PackedMatrix &, std::uint32_t begin, std::uint32_t end)
+        : m_codes(scratch), m_scales(scratch + std::size_t(end - begin) * 16), m_mins(m_scales + std::size_t(end - begin) / kGroup * 64)
     {
     }
     KVILT_INLINE void begin(std::size_t block) { m_block = block; }
@@ -239,6 +258,8 @@ struct QuantRows {
     std::size_t stride;
     ActivationLayout layout;
 
+    // The same rows, counted from `column` on, a multiple of 32.
+    KVILT_INLINE QuantRows from(std::size_t column) const { return {first, stride, layout.from(column)}; }
     KVILT_INLINE const std::byte *quants(int t, std::size_t block) const
     {
         return first + t * stride + layout.quants + block * 32;
@@ -325,13 +346,11 @@ KVILT_INLINE void quantGroup(const Decoder &decoder, const QuantRows &rows, std:
         factors.add(rows, t, block, half, dots[t].finish(), Dot::kBias, sums[t]);
 }
 
-// `ahead`, when not null: memory to fetch meanwhile, `aheadBytes` a block of 32 columns.
+// Adds to `sums`. `ahead`, when not null: memory to fetch meanwhile, `aheadBytes` a block of 32 columns.
 template <typename Decoder, int kTokens>
 KVILT_INLINE void quantTile(Decoder decoder, const QuantRows &rows, std::uint32_t cols, F32x16 (&sums)[kTokens],
                             Ahead *ahead = nullptr, std::size_t aheadBytes = 0)
 {
-    KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
-        sums[t] = zero();
     for (std::size_t block = 0; block < cols / 32; ++block) {
         if (ahead)
             ahead->fetch(aheadBytes);

@@ -47,9 +47,12 @@ std::uint64_t int8Peak(std::uint64_t rounds) noexcept { return dotPeak<kBlockTok
 
 std::uint64_t f32Peak(std::uint64_t rounds) noexcept
 {
+    float lanes[16];
+    for (int i = 0; i < 16; ++i)
+        lanes[i] = float(i); // unlike one another, so that a compiler does not compute the halves of a vector once for both
     F32x16 sums[6];
     KVILT_UNROLL for (int i = 0; i < 6; ++i)
-        sums[i] = set1(float(i));
+        sums[i] = add(load(lanes), set1(float(16 * i)));
     const F32x16 a = set1(0.999f), b = set1(0.001f);
     for (std::uint64_t round = 0; round < rounds; ++round)
         KVILT_UNROLL for (int i = 0; i < 6; ++i)

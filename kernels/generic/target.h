@@ -5,6 +5,7 @@
 // includes its vocabulary.h and then generic/kernels.inl inside namespace kvilt::kernels::<isa>; nothing else is
 // compiled for that target, so no inline function of a shared header can carry its instructions elsewhere.
 #define KVILT_INLINE inline __attribute__((always_inline))
+#define KVILT_NOINLINE __attribute__((noinline)) // a loop whose registers are not to be shared with what is around it
 #ifndef KVILT_UNROLL // over small constant counts, so that arrays of vectors become registers
 #define KVILT_UNROLL _Pragma("GCC unroll 16")
 #endif

@@ -181,17 +181,22 @@ ActivationFormat activationFormat(WeightType type)
 
 std::size_t activationRowBytes(ActivationFormat format, std::uint32_t cols)
 {
-    return format == ActivationFormat::f32 ? roundUp64(std::size_t(cols) * 4) : ActivationLayout(cols).total;
+    if (format == ActivationFormat::int8)
+        return ActivationLayout(cols).total;
+    // Rows a multiple of 4 KiB apart would share a few sets of the first-level cache, and a tile reads several together. Wider rows
+    // are never shorter than narrower ones.
+    const std::size_t bytes = roundUp64(std::size_t(cols) * 4);
+    return bytes < 4096 ? bytes : std::max(bytes, bytes / 4096 * 4096 + 1088);
 }
 
-// Quantised: a decoded panel, a byte a code, a float scale and minimum a group. Float: unfinished sums and widened
-// columns (see generic/matmul.inl).
+// Quantised: a decoded chunk of a panel, and the unfinished sums of a pass. Float: unfinished sums and widened columns (see
+// generic/matmul.inl).
 std::size_t matmulScratchBytes(WeightType type, std::uint32_t cols)
 {
     const PanelFormat format = panelFormat(type);
     if (format.floatBytes)
-        return std::size_t(kFloatPass + kFloatColumns) * kMostFloatPanels * 64;
-    return std::size_t(cols) * 16 + std::size_t(cols) / format.group * 64 * (format.mins ? 2 : 1);
+        return std::size_t(kFloatPass) * kMostFloatPanels * 64 + kFloatWidened;
+    return decodedBytes(format, quantChunk(cols)) + std::size_t(kQuantPass) * 64;
 }
 
 } // namespace kvilt::kernels

@@ -141,11 +141,27 @@ struct PanelLayout {
     }
 };
 
-// Float weights times many tokens: tokens of one pass over the panels, and columns that are widened to floats at a
-// time (see generic/matmul.inl).
+// Float weights times many tokens: tokens of one pass over the panels, bytes of columns that are widened to floats at a
+// time, and tokens up to which the next ones are fetched meanwhile (see generic/matmul.inl).
 inline constexpr std::uint32_t kFloatPass = 96;
-inline constexpr std::uint32_t kFloatColumns = 128;
+inline constexpr std::size_t kFloatWidened = 32768;
+inline constexpr std::uint32_t kFloatFew = 24;
 inline constexpr std::uint32_t kMostFloatPanels = 4; // that any instruction set takes together
+
+// Quantised weights times many tokens: most tokens of one pass, and columns of a panel that are decoded at a time: of equal
+// chunks, multiples of 256 where there are several.
+inline constexpr std::uint32_t kQuantPass = 256;
+constexpr std::uint32_t quantChunk(std::uint32_t cols)
+{
+    constexpr std::uint32_t kMost = 1024;
+    const std::uint32_t chunks = (cols + kMost - 1) / kMost;
+    return chunks <= 1 ? cols : ((cols + chunks - 1) / chunks + 255) / 256 * 256;
+}
+// Bytes of `cols` decoded columns: a byte a code, a float scale and minimum a group.
+constexpr std::size_t decodedBytes(const PanelFormat &format, std::size_t cols)
+{
+    return cols * 16 + cols / format.group * 64 * (format.mins ? 2 : 1);
+}
 
 // An int8 activation row of `cols` columns (a multiple of 32): x = scale[k / 32] * quants[k].
 struct ActivationLayout {
@@ -164,6 +180,18 @@ struct ActivationLayout {
         sums32 = scaledSums + blocks * 4;
         sums16 = sums32 + blocks * 4;
         total = roundUp64(sums16 + blocks * 8);
+    }
+
+    // Where things lie from `column` on, a multiple of 32.
+    constexpr ActivationLayout from(std::size_t column) const
+    {
+        ActivationLayout rest = *this;
+        rest.quants += column;
+        rest.scales += column / 32 * 4;
+        rest.scaledSums += column / 32 * 4;
+        rest.sums32 += column / 32 * 4;
+        rest.sums16 += column / 32 * 8;
+        return rest;
     }
 };
 

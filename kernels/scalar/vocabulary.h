@@ -206,8 +206,11 @@ template <std::uint32_t kColumns>
 struct BlockUnit {};
 
 inline constexpr int kQuantTokens = 4;  // tokens of a tile of quantised weights
-inline constexpr int kFloatTokens = 2;  // tokens and panels of a tile of float weights, rows and vectors of attention
+inline constexpr int kFloatTokens = 2;  // tokens and panels of a tile of float weights
 inline constexpr int kFloatPanels = 2;
+inline constexpr std::uint32_t kFloatColumns = 128; // of panels that are widened at a time
+inline constexpr int kAttentionRows = 2; // rows of attention, and tiles of keys or vectors of values
+inline constexpr int kAttentionPanels = 2;
 inline constexpr int kFloatPanelsOneToken = 2;
 inline constexpr int kFewRows = 4;   // rows of attention when there are just so many, and their panels
 inline constexpr int kFewPanels = 1;

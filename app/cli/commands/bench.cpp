@@ -27,7 +27,7 @@ struct BenchOptions {
     ModelOptions model;
     std::string prompts = "512", generates = "128", depths = "0", batches = "1", report, baseline;
     std::int64_t repetitions = 5;
-    bool restore = false, contiguous = false;
+    bool restore = false, contiguous = false, paging = false;
 };
 
 struct Test {
@@ -55,6 +55,27 @@ nlohmann::json spread(const std::vector<double> &rates)
     return {{"median", rounded(quantile(rates, 0.5))},
             {"p10", rounded(quantile(rates, 0.1))},
             {"p90", rounded(quantile(rates, 0.9))}};
+}
+
+struct Interval {
+    double mean = 0, low = 0, high = 0;
+};
+
+// The mean and its 95 % interval by Student's t. Quantile of t for n - 1 degrees of freedom: the expansion of Cornish and Fisher
+// in the normal quantile, Abramowitz and Stegun 26.7.5 (0.3 % off at four degrees, less above).
+Interval meanInterval(const std::vector<double> &values)
+{
+    const double n = double(values.size());
+    double mean = 0, square = 0;
+    for (double value : values)
+        mean += value / n;
+    for (double value : values)
+        square += (value - mean) * (value - mean);
+    const double x = 1.959964, v = n - 1;
+    const double t = x + (std::pow(x, 3) + x) / (4 * v) + (5 * std::pow(x, 5) + 16 * std::pow(x, 3) + 3 * x) / (96 * v * v) +
+                     (3 * std::pow(x, 7) + 19 * std::pow(x, 5) + 17 * std::pow(x, 3) - 15 * x) / (384 * v * v * v);
+    const double half = t * std::sqrt(square / v / n);
+    return {mean, mean - half, mean + half};
 }
 
 // The peer is taken with the KV type that suits it best, whatever ours is: which of the two depends on the depth.
@@ -99,8 +120,17 @@ public:
             return fail(ErrorCode::badInput, "there is nothing to measure: -p and -n are both 0");
         if (m_options.repetitions < 1 || m_options.repetitions > 10000)
             return fail(ErrorCode::badInput, "-r must be between 1 and 10000");
+        if (m_options.paging && m_options.repetitions < 5)
+            return fail(ErrorCode::badInput, "--paging gives an interval of at least 5 pairs: -r must be 5 or more");
         if (!m_options.baseline.empty()) {
             KVILT_TRY(m_baseline, Baseline::create(m_options.baseline, m_options.model.model));
+        }
+        if (m_options.paging) {
+            for (std::int64_t depth : depths)
+                for (std::int64_t n : generates)
+                    if (n > 0)
+                        KVILT_TRY_VOID(runPaging(std::uint32_t(depth), std::uint32_t(n)));
+            return m_options.report.empty() ? Result<void>{} : writeReport();
         }
         for (std::int64_t depth : depths)
             for (std::int64_t batch : batches) {
@@ -133,6 +163,7 @@ private:
         auto once = [&] { return test.isPrefill ? rig->prefill(test.tokens) : rig->decode(test.tokens); };
         const Limits before = probeAround(test);
         KVILT_TRY_VOID(once()); // warm: pages, caches, clocks
+        rig->takePhases();
         std::vector<double> rates;
         PeerRates peer;
         for (std::int64_t i = 0; i < m_options.repetitions; ++i) {
@@ -153,6 +184,7 @@ private:
                                {"limits", toJson(limits)},
                                {"machine", machine(limits)},
                                {"kv_layout", m_options.contiguous ? "contiguous" : "paged, shuffled"}};
+        addPhases(line, rig->takePhases(), test, limits);
         if (!onCpu) {
             line["machine"]["device"] = rig->device().deviceName();
             line["machine"]["isa"] = rig->program().isa();
@@ -160,6 +192,50 @@ private:
         if (!peer.empty())
             line["baseline"] = bestPeer(peer, quantile(rates, 0.5));
         print(std::move(line));
+        return {};
+    }
+
+    // Where the time of a token of one sequence went, and how near the products with weights came to the machine's rate.
+    void addPhases(nlohmann::json &line, const backend::PhaseSeconds &phases, const Test &test, const Limits &limits) const
+    {
+        const double sum = phases.gemm + phases.attention + phases.other;
+        if (sum <= 0)
+            return;
+        line["phases"] = {{"gemm", rounded(phases.gemm / sum)},
+                          {"attention", rounded(phases.attention / sum)},
+                          {"other", rounded(phases.other / sum)}};
+        const double operations = double(m_options.repetitions) * m_limit.gemmOperations(test.batch, test.tokens, test.isPrefill);
+        line["gemm_share"] = rounded(operations / phases.gemm / m_limit.gemmRate(limits), 1e4);
+    }
+
+    // Decoding one sequence whose blocks lie side by side and the same one in shuffled blocks, token by token in turns. A pair is
+    // two medians of one program; a new program each pair, so that where memory lies is drawn anew.
+    Result<void> runPaging(std::uint32_t depth, std::uint32_t tokens)
+    {
+        std::vector<double> ratios, rates;
+        for (std::int64_t i = 0; i < m_options.repetitions; ++i) {
+            KVILT_TRY(const auto rig, BenchRig::createTwin(m_model, m_settings, depth, tokens));
+            std::vector<double> seconds[2];
+            for (std::uint32_t token = 0; token < tokens; ++token)
+                for (std::uint32_t turn = 0; turn < 2; ++turn) {
+                    const std::uint32_t sequence = (turn + token) % 2;
+                    KVILT_TRY(const double one, rig->decodeAlone(sequence, token));
+                    seconds[sequence].push_back(one);
+                }
+            ratios.push_back(std::log(quantile(seconds[1], 0.5) / quantile(seconds[0], 0.5)));
+            rates.push_back(1 / quantile(seconds[1], 0.5));
+        }
+        const Interval interval = meanInterval(ratios);
+        const auto percent = [](double value) { return rounded(100 * std::expm1(value)); };
+        print({{"test", "paging"},
+               {"depth", depth},
+               {"batch", 1},
+               {"tokens_per_s", spread(rates)},
+               {"tokens", tokens},
+               {"pairs", ratios.size()},
+               {"slower_percent", {{"mean", percent(interval.mean)}, {"low", percent(interval.low)}, {"high", percent(interval.high)}}},
+               {"limit_share", nullptr},
+               {"machine", machine(m_probe.measure({96ull << 20}))}});
         return {};
     }
 
@@ -282,6 +358,14 @@ private:
                         line["tokens_per_s"]["p90"].get<double>());
             if (line["limit_share"].is_number())
                 std::printf("  %3.0f %% of the limit", line["limit_share"].get<double>() * 100);
+            if (line.contains("phases"))
+                std::printf("  products %.0f %% of the time at %.0f %% of the peak, attention %.0f %%",
+                            line["phases"]["gemm"].get<double>() * 100, line["gemm_share"].get<double>() * 100,
+                            line["phases"]["attention"].get<double>() * 100);
+            if (line.contains("slower_percent"))
+                std::printf("  shuffled blocks %.2f %% slower than blocks side by side (95 %%: %.2f to %.2f)",
+                            line["slower_percent"]["mean"].get<double>(), line["slower_percent"]["low"].get<double>(),
+                            line["slower_percent"]["high"].get<double>());
             if (line.contains("speedup"))
                 std::printf("  %.1f x prefill (%.1f tok/s)", line["speedup"].get<double>(),
                             line["prefill_tokens_per_s"].get<double>());
@@ -358,6 +442,7 @@ void addBench(Cli &cli)
     command.option("-r", options->repetitions, "Repetitions").showDefault();
     command.flag("--restore", options->restore, "Also: reading stored KV back, against computing it");
     command.flag("--contiguous", options->contiguous, "Blocks of a sequence side by side: what paging costs");
+    command.flag("--paging", options->paging, "Only: decoding on shuffled blocks against blocks side by side, in pairs");
     command.option("--report", options->report, "Write the table to this Markdown file");
     command.option("--baseline", options->baseline, "llama-bench to run in turns with ours");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Micro-benchmarks of the kernels as shares of the limits probed around them, in one run:
-//   bench_kernels [--isa NAME] [--threads N] [--cols N] [--only SUBSTRING] [--ms N]
+//   bench_kernels [--isa NAME] [--threads N] [--cols N] [--only SUBSTRING] [--ms N] [--in-cache yes]
+// --in-cache: only what stays in the caches, several times over and the best of it, for comparing two builds.
 // Each figure is the median of at least five passes. With one thread, seconds are the thread's own processor time,
 // so that a busy machine disturbs less; with more they are wall time.
 #include "kernels/api/buffer.h"
@@ -30,6 +31,7 @@ struct Options {
     int threads = 1;
     std::uint32_t cols = 1536; // a multiple of 256 for super-block types
     double seconds = 0.06;
+    bool inCache = false;
 };
 
 struct Limits {
@@ -179,6 +181,15 @@ void benchMatmul(const Options &options, const KernelTable &kernels, const Limit
         const std::uint32_t manyRows = std::uint32_t((std::size_t(192) << 20) / rowBytes(entry.type, cols) / 16 * 16);
         const Matrix big = randomMatrix(entry.type, manyRows, cols);   // streams from memory
         const Matrix small = randomMatrix(entry.type, 1024, cols);     // stays in the cache
+        if (options.inCache) {
+            const Matrix matrix = randomMatrix(entry.type, 1024, cols);
+            double best[2] = {1e9, 1e9};
+            for (int i = 0; i < 12; ++i)
+                for (int k = 0; k < 2; ++k)
+                    best[k] = std::min(best[k], matmulSeconds(options, kernels, matrix, k == 0 ? 8 : 512));
+            std::printf("%-8s 8 rows %.1f Gop/s, 512 rows %.1f Gop/s\n", entry.name, 16.0 * 1024 * cols / best[0] / 1e9, 1024.0 * 1024 * cols / best[1] / 1e9);
+            continue;
+        }
         const bool floats = activationFormat(entry.type) == ActivationFormat::f32;
         const double bigRate = double(big.memory.size()) / matmulSeconds(options, kernels, big, 1);
         const double smallRate = double(small.memory.size()) / matmulSeconds(options, kernels, small, 1);
@@ -273,6 +284,8 @@ Options parse(int argc, char **argv)
             options.cols = std::uint32_t(std::max(256, std::atoi(argv[i + 1]) / 32 * 32));
         else if (name == "--only")
             options.only = argv[i + 1];
+        else if (name == "--in-cache")
+            options.inCache = true;
         else if (name == "--ms")
             options.seconds = std::atof(argv[i + 1]) / 1000;
     }
@@ -290,6 +303,10 @@ int main(int argc, char **argv)
         return 2;
     }
     const KernelTable &kernels = *std::get<const KernelTable *>(chosen);
+    if (options.inCache) {
+        benchMatmul(options, kernels, {});
+        return 0;
+    }
     const Limits limits = probeLimits(options, kernels);
     std::printf("%s, %d threads: int8 %.0f Gop/s, f32 %.0f GF/s, read 2 MiB %.1f GB/s, 192 MiB %.1f GB/s\n\n", kernels.name,
                 options.threads, limits.int8 / 1e9, limits.f32 / 1e9, limits.readCache / 1e9, limits.readMemory / 1e9);
