@@ -43,7 +43,7 @@ double LimitModel::decodeSeconds(const Limits &limits, std::uint32_t batch, std:
     const std::uint32_t context = depth + tokens / 2; // the mean over the tokens made
     const double bandwidth = limits.readFor(workingSet(batch, context));
     const double weights = std::max(double(m_weightBytes) / bandwidth,
-                                    2 * (m_body + m_head) * batch / gemmRate(limits));
+                                    gemmOperations(batch, 1, false) / gemmRate(limits));
     return tokens * (weights + batch * kvBytesRead(context) / bandwidth);
 }
 

@@ -8,6 +8,14 @@
 #include <algorithm>
 
 namespace kvilt::cli {
+namespace {
+
+tl::unexpected<Error> poolTooSmall()
+{
+    return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+}
+
+} // namespace
 
 Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, const api::EngineSettings &settings,
                                                    const Shape &shape, bool contiguous)
@@ -16,13 +24,13 @@ Result<std::unique_ptr<BenchRig>> BenchRig::create(const LoadedModel &model, con
 }
 
 Result<std::unique_ptr<BenchRig>> BenchRig::createTwin(const LoadedModel &model, const api::EngineSettings &settings,
-                                                       std::uint32_t depth, std::uint32_t longest)
+                                                       std::uint32_t depth, std::uint32_t longest, std::uint64_t seed)
 {
-    return make(model, settings, {2, depth, longest}, Placing::twin);
+    return make(model, settings, {2, depth, longest}, Placing::twin, seed);
 }
 
 Result<std::unique_ptr<BenchRig>> BenchRig::make(const LoadedModel &model, const api::EngineSettings &settings, const Shape &shape,
-                                                 Placing placing)
+                                                 Placing placing, std::uint64_t seed)
 {
     const model::ModelDescription &d = model.model->description();
     const std::uint64_t positions = std::uint64_t(shape.depth) + shape.longest;
@@ -33,7 +41,9 @@ Result<std::unique_ptr<BenchRig>> BenchRig::make(const LoadedModel &model, const
     auto rig = std::unique_ptr<BenchRig>(new BenchRig());
     rig->m_layout = model::makeKvLayout(d, settings.kType, settings.vType, std::uint32_t(settings.blockSize));
     const std::uint64_t size = std::uint64_t(settings.blockSize);
-    const std::uint64_t blocks = shape.batch * ((positions + size - 1) / size + 1);
+    // Chance has twice as many blocks to choose from as the second of a twin needs, so that they do not fill one piece.
+    const std::uint64_t sequences = placing == Placing::twin ? 3 : shape.batch;
+    const std::uint64_t blocks = sequences * ((positions + size - 1) / size + 1);
     KVILT_TRY(rig->m_device, backend::openBackend(settings));
     rig->m_maxStep = rig->m_device->preferredStepTokens();
     std::uint64_t bytes = 0;
@@ -58,21 +68,17 @@ Result<std::unique_ptr<BenchRig>> BenchRig::make(const LoadedModel &model, const
     }
     rig->m_shape = shape;
     std::uint32_t started = 0;
-    if (placing == Placing::twin) {
-        KVILT_TRY_VOID(rig->startSequence(started++));
-        std::vector<kv::CopyOrder> copies; // never filled: nothing is shared
-        if (!rig->m_cache->reserve(SequenceId{1}, positions, copies)) // all its blocks, while they come in order
-            return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
-    }
+    if (placing == Placing::twin)
+        KVILT_TRY_VOID(rig->startSequence(started++, positions));
     if (placing != Placing::contiguous)
-        rig->shufflePool(std::uint32_t(blocks));
+        rig->shufflePool(std::uint32_t(blocks), seed);
     while (started < shape.batch)
         KVILT_TRY_VOID(rig->startSequence(started++));
     rig->takePhases();
     return rig;
 }
 
-void BenchRig::shufflePool(std::uint32_t blocks)
+void BenchRig::shufflePool(std::uint32_t blocks, std::uint64_t seed)
 {
     const std::vector<TokenId> tokens(m_layout.blockSize, 0);
     std::vector<SequenceId> held;
@@ -81,18 +87,18 @@ void BenchRig::shufflePool(std::uint32_t blocks)
         if (m_cache->allocate(request, m_cache->lookup(request), tokens.size()))
             held.push_back(request.sequence);
     }
-    const sched::CounterRandom random(43);
+    const sched::CounterRandom random(seed);
     for (std::size_t left = held.size(); left > 0; --left) {
         std::swap(held[random.bits(left) % left], held[left - 1]);
         m_cache->release(held[left - 1], api::EventReason::finished);
     }
 }
 
-Result<void> BenchRig::startSequence(std::uint32_t b)
+Result<void> BenchRig::startSequence(std::uint32_t b, std::uint64_t atOnce)
 {
     const kv::Request request{.sequence = SequenceId{b + 1}, .tokens = m_tokens[b], .reuse = false, .seal = false};
-    if (!m_cache->allocate(request, m_cache->lookup(request), 1))
-        return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+    if (!m_cache->allocate(request, m_cache->lookup(request), atOnce))
+        return poolTooSmall();
     const auto seconds = advance(b, 0, m_shape.depth);
     return seconds ? Result<void>{} : tl::unexpected(seconds.error());
 }
@@ -133,7 +139,7 @@ Result<backend::Ticket> BenchRig::submit(std::uint32_t from, std::uint32_t to, s
     for (std::uint32_t b = from; b < to; ++b) {
         const SequenceId id{b + 1};
         if (!m_cache->reserve(id, first + count, copies))
-            return fail(ErrorCode::outOfMemory, "the pool of this benchmark is too small");
+            return poolTooSmall();
         backend::PlanSlice slice{.sequence = id,
                                  .tokens = std::span(m_tokens[b]).subspan(first, count),
                                  .source = std::nullopt,
@@ -180,6 +186,7 @@ Result<double> BenchRig::decodeInFlight(std::uint32_t tokens)
 // A window that has passed the depth cannot be taken back: such a sequence is computed again, unmeasured.
 Result<void> BenchRig::takeBack()
 {
+    const backend::PhaseSeconds measured = m_phases;
     for (std::uint32_t b = 0; b < m_shape.batch; ++b) {
         const SequenceId id{b + 1};
         if (m_shape.depth > 0 && m_cache->truncate(id, m_shape.depth))
@@ -187,6 +194,7 @@ Result<void> BenchRig::takeBack()
         m_cache->release(id, api::EventReason::finished);
         KVILT_TRY_VOID(startSequence(b));
     }
+    m_phases = measured;
     return {};
 }
 

@@ -29,13 +29,13 @@ public:
     const backend::Backend &device() const { return *m_device; }
     const backend::Program &program() const { return *m_program; }
 
-    // One sequence twice in one piece of memory: the first one's blocks lie one after the other, the second one's wherever chance put
-    // them. All that differs between decoding the two is where KV lies.
+    // One sequence twice in one piece of memory: the first one's blocks lie one after the other, the second one's where chance (by
+    // `seed`) put them. All that differs between decoding the two is where KV lies.
     static Result<std::unique_ptr<BenchRig>> createTwin(const LoadedModel &model, const api::EngineSettings &settings,
-                                                        std::uint32_t depth, std::uint32_t longest);
+                                                        std::uint32_t depth, std::uint32_t longest, std::uint64_t seed);
     // Seconds of token `index` beyond the depth of sequence `sequence` alone; indices ascend.
     Result<double> decodeAlone(std::uint32_t sequence, std::uint32_t index);
-    // Where the time of all steps since the last call went; all zero where the device cannot tell.
+    // Where the time of all measured steps since the last call went; all zero where the device cannot tell.
     backend::PhaseSeconds takePhases() { return std::exchange(m_phases, {}); }
 
     // Seconds to compute `tokens` more of every sequence, in chunks of the step size that the device likes best.
@@ -51,7 +51,7 @@ private:
     enum class Placing { paged, contiguous, twin };
     BenchRig() = default;
     static Result<std::unique_ptr<BenchRig>> make(const LoadedModel &model, const api::EngineSettings &settings, const Shape &shape,
-                                                  Placing placing);
+                                                  Placing placing, std::uint64_t seed = 43);
     // Computes [first, first + count) of sequences [from, to); logits for the last token only.
     Result<double> step(std::uint32_t from, std::uint32_t to, std::uint32_t first, std::uint32_t count);
     struct InFlight {
@@ -62,8 +62,9 @@ private:
                                    const InFlight &inFlight);
     Result<double> decodeInFlight(std::uint32_t tokens);
     // Blocks are handed out in an order of chance from here on, as after a long day.
-    void shufflePool(std::uint32_t blocks);
-    Result<void> startSequence(std::uint32_t sequence);
+    void shufflePool(std::uint32_t blocks, std::uint64_t seed);
+    // `atOnce`: tokens whose blocks are taken before the first is computed.
+    Result<void> startSequence(std::uint32_t sequence, std::uint64_t atOnce = 1);
     Result<double> advance(std::uint32_t sequence, std::uint32_t first, std::uint32_t tokens);
     Result<void> takeBack();
 

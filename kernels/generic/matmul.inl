@@ -32,7 +32,7 @@ void quantOneToken(const MatmulArgs &args, std::uint32_t panel, std::size_t pane
     putRows(args, panel, token, sums[0]);
 }
 
-// Columns of a panel that are decoded together, so that they stay in the first-level cache while tokens pass by; the sums
+// Columns of a panel that are multiplied together, so that they stay in the first-level cache while tokens pass by; the sums
 // of all tokens wait in `partial` from one chunk of columns to the next.
 struct Chunk {
     std::uint32_t begin = 0, end = 0; // columns, multiples of 32
@@ -135,12 +135,14 @@ void decodePanel(const std::byte *panel, std::uint32_t cols, WeightType type, co
 
 // Tiles of tokens up to which a panel is read more slowly than it is multiplied.
 inline constexpr std::size_t kFewTiles = 8;
+inline constexpr std::uint32_t kFloatFew = 24; // the same in tokens, of float weights
 // Tiles up to which decoding a panel for each costs less than writing and reading the decoded one (8 tokens, Zen 3: 10 to 15 %).
 inline constexpr std::size_t kPackedTiles = 2;
 
 // Tokens that share one decoding of a panel; their activations stay in the second-level cache meanwhile.
 KVILT_INLINE std::uint32_t tokensPerPass(std::size_t rowBytes)
 {
+    static_assert(8 * kQuantTokens <= kQuantPass);
     const std::size_t fit = std::size_t(192 * 1024) / rowBytes / kQuantTokens * kQuantTokens;
     return std::uint32_t(std::clamp<std::size_t>(fit, 8 * kQuantTokens, kQuantPass));
 }
@@ -154,8 +156,10 @@ KVILT_INLINE void quantPanel(const MatmulArgs &args, std::uint32_t panel, std::s
     const std::uint32_t cols = args.weights.cols, columns = quantChunk(cols);
     const std::byte *data = args.weights.data + panel * panelBytes;
     const std::size_t tiles = (end - begin + kQuantTokens - 1) / kQuantTokens;
-    const bool packed = kBytes || tiles <= kPackedTiles;
+    const bool blocks = kBlockTokens > 0 && end - begin >= std::uint32_t(kBlockTokens);
+    const bool packed = kBytes || (tiles <= kPackedTiles && !blocks);
     // Few tokens multiply a panel faster than the next one is read: it is asked for meanwhile. The next task's is likely ours too.
+    // (A matrix unit asks for nothing: its tokens are many.)
     const std::byte *next = data + panelBytes;
     Ahead ahead{next, tiles <= kFewTiles && panel + 1 < args.weights.panels() ? next + panelBytes : next};
     Chunk chunk{.codes = packed ? data : args.scratch,
@@ -233,7 +237,7 @@ void floatOneToken(const MatmulArgs &args, std::uint32_t panel, std::uint32_t to
 // used for all tokens of a pass; the unfinished sums wait in the scratch.
 struct FloatChunk {
     std::uint32_t column, columns;
-    const std::byte *widened; // a panel's columns
+    const std::byte *floats;  // a panel's columns
     std::size_t panelStride;  // bytes from one panel's to the next one's
     std::uint32_t step;       // columns after which more of the next ones are asked for
     std::size_t aheadBytes;   // and how much
@@ -244,7 +248,7 @@ KVILT_NOINLINE void floatColumns(const FloatRows &rows, const FloatChunk &chunk,
 {
     const std::byte *panels[kPanels];
     KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
-        panels[p] = chunk.widened + p * chunk.panelStride;
+        panels[p] = chunk.floats + p * chunk.panelStride;
     F32x16 tile[kTokens][kPanels];
     KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
         KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
@@ -252,7 +256,8 @@ KVILT_NOINLINE void floatColumns(const FloatRows &rows, const FloatChunk &chunk,
     for (std::uint32_t k = 0; k < chunk.columns; k += chunk.step) {
         for (int p = 0; p < kPanels; ++p)
             ahead[p].fetch(chunk.aheadBytes);
-        floatColumnRange<ElementF32, kTokens, kPanels>(panels, rows.x + chunk.column, rows.ld, k, std::min(k + chunk.step, chunk.columns), tile);
+        const std::uint32_t end = std::min(k + chunk.step, chunk.columns);
+        floatColumnRange<ElementF32, kTokens, kPanels>(panels, rows.x + chunk.column, rows.ld, k, end, tile);
     }
     KVILT_UNROLL for (int t = 0; t < kTokens; ++t)
         KVILT_UNROLL for (int p = 0; p < kPanels; ++p)
@@ -292,16 +297,17 @@ void floatPass(const MatmulArgs &args, std::uint32_t panel, std::uint32_t token,
         const std::size_t tiles = (count + kFloatTokens - 1) / kFloatTokens;
         FloatChunk chunk{column, std::min(kFloatColumns, args.x.cols - column), widened, std::size_t(kFloatColumns) * 64, kStep,
                          kStep * kColumnBytes / tiles};
-        if (kAsTheyAre) {
-            chunk.widened = weights + column * kColumnBytes;
+        if constexpr (kAsTheyAre) {
+            chunk.floats = weights + column * kColumnBytes;
             chunk.panelStride = panelBytes;
         } else {
             for (int p = 0; p < kPanels; ++p)
                 widen<Element>(weights + p * panelBytes + column * kColumnBytes, chunk.columns, widened + p * chunk.panelStride);
         }
-        // Few tokens compute a chunk faster than the next one is read: it is asked for meanwhile. After a panel's last chunk comes
-        // the next panel's first.
-        const std::byte *next = weights + (column + chunk.columns) * kColumnBytes;
+        // Few tokens compute a chunk faster than the next one is read: it is asked for meanwhile. After the last chunk comes the first
+        // one of the next panels.
+        const bool last = column + chunk.columns == args.x.cols;
+        const std::byte *next = weights + (last ? kPanels * panelBytes : (column + chunk.columns) * kColumnBytes);
         Ahead ahead[kPanels];
         for (int p = 0; p < kPanels; ++p)
             ahead[p] = {next + p * panelBytes, next + p * panelBytes + (count <= kFloatFew ? kFloatColumns * kColumnBytes : 0)};

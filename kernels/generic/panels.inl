@@ -212,7 +212,11 @@ public:
     }
     KVILT_INLINE void begin(std::size_t block) { PanelDecoder<kType>::begin(m_first + block); }
     // All codes of a block of bytes: [column / 4][row][4]
-    KVILT_INLINE const std::byte *groupCodes(std::size_t) const { return this->lowCodes(); }
+    KVILT_INLINE const std::byte *groupCodes(std::size_t) const
+    {
+        static_assert(PanelDecoder<kType>::kFormat.lowBits == 8 && PanelDecoder<kType>::kFormat.group == 32);
+        return this->lowCodes();
+    }
 
 private:
     std::size_t m_first;

@@ -183,8 +183,8 @@ std::size_t activationRowBytes(ActivationFormat format, std::uint32_t cols)
 {
     if (format == ActivationFormat::int8)
         return ActivationLayout(cols).total;
-    // Rows a multiple of 4 KiB apart would share a few sets of the first-level cache, and a tile reads several together. Wider rows
-    // are never shorter than narrower ones.
+    // Rows a multiple of 4 KiB apart would share a few sets of the first-level cache, and a tile reads 1 KiB of each of several rows:
+    // at least so much lies between them in a 4 KiB page. Wider rows are never shorter than narrower ones.
     const std::size_t bytes = roundUp64(std::size_t(cols) * 4);
     return bytes < 4096 ? bytes : std::max(bytes, bytes / 4096 * 4096 + 1088);
 }

@@ -18,7 +18,7 @@ struct Shape {
 };
 
 // Odd numbers of rows, panels, tokens and blocks; cols become a multiple of the type's block.
-constexpr Shape kShapes[] = {{1, 256, 1}, {16, 32, 2}, {17, 96, 3}, {48, 288, 5}, {33, 512, 7}, {80, 64, 12}, {100, 544, 21}};
+constexpr Shape kShapes[] = {{1, 256, 1}, {16, 32, 2}, {17, 96, 3}, {48, 288, 5}, {33, 512, 7}, {80, 64, 12}, {100, 544, 21}, {20, 2304, 17}};
 
 std::uint32_t colsFor(WeightType type, std::uint32_t cols)
 {
@@ -120,13 +120,16 @@ private slots:
                     for (const ScaleField field : scaleFields(entry.type))
                         std::memcpy(&weights[at + field.offset], &scales[at + field.offset], field.bytes);
                 for (const float sign : {1.0f, -1.0f}) {
-                    const std::vector<float> x(std::size_t(cols) * 5, sign); // all quants are +-127
+                    const std::uint32_t tokens = 21; // more than are multiplied with a panel as it is packed
+                    const std::vector<float> x(std::size_t(cols) * tokens, sign); // all quants are +-127
                     const Packed packed = pack(entry.type, 16, cols, weights);
                     for (const KernelTable *table : tablesUnderTest()) {
                         const AlignedBytes rows = prepareRows(*table, ActivationFormat::int8, x, cols);
-                        const auto out = matmul(*table, packed, rows, 5);
-                        const auto want = expected(entry.type, {16, cols, 5}, cols, weights, x, rows);
-                        QVERIFY2(worstError(out, want) < 2e-5, qPrintable(QString("%1 on %2").arg(entry.name).arg(table->name)));
+                        for (const std::uint32_t count : {5u, tokens}) {
+                            const auto out = matmul(*table, packed, rows, count);
+                            const auto want = expected(entry.type, {16, cols, count}, cols, weights, x, rows);
+                            QVERIFY2(worstError(out, want) < 2e-5, qPrintable(QString("%1 on %2").arg(entry.name).arg(table->name)));
+                        }
                     }
                 }
             }
@@ -140,7 +143,21 @@ private slots:
         for (const WeightTypeInfo &entry : weightTypes()) {
             checkNeighbours(random, entry, {.rows = 70, .cols = 288, .tokens = 29}, {2, 3, 4, 5, 7, 8, 9, 11, 13, 16, 17, 29});
             checkNeighbours(random, entry, {.rows = 20, .cols = 2304, .tokens = 17}, {2, 8, 17});
+            const bool eachKind = entry.type == WeightType::Q4_0 || entry.type == WeightType::Q6_K || entry.type == WeightType::Q2_K ||
+                                  entry.type == WeightType::Q8_0 || entry.type == WeightType::F16 || entry.type == WeightType::F32;
+            if (eachKind) // several passes over a panel, the last of one token; the last chunk is short
+                checkNeighbours(random, entry, {.rows = 17, .cols = 1056, .tokens = 257}, {193, 256, 257});
         }
+    }
+
+    // Memory is measured out for the widest row.
+    void widerRowsAreNeverShorter()
+    {
+        for (const ActivationFormat format : {ActivationFormat::f32, ActivationFormat::int8})
+            for (std::uint32_t cols = 32; cols < 20000; cols += 32) {
+                QVERIFY(activationRowBytes(format, cols) <= activationRowBytes(format, cols + 32));
+                QVERIFY(activationRowBytes(format, cols) >= cols * (format == ActivationFormat::f32 ? 4 : 1));
+            }
     }
 
     void panelsMayBeSplitAndAddToWhatIsThere()

@@ -241,7 +241,11 @@ bool MainWindow::eventFilter(QObject *object, QEvent *event)
 
 void MainWindow::newChat()
 {
-    m_workbench.post(api::command::CreateSession{m_options.newSession});
+    // One that is still untouched is the new chat that was asked for.
+    const bool untouched = m_workbench.session().value != 0 && m_workbench.liveBranch().messages().empty() &&
+                           !m_workbench.busy(m_workbench.session()) && m_page->composer().draft().empty();
+    if (!untouched)
+        m_workbench.post(api::command::CreateSession{m_options.newSession});
     if (m_workbench.modelReady())
         m_page->showModels(false);
     m_page->composer().focusText();

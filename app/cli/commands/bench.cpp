@@ -4,6 +4,7 @@
 #include "app/cli/bench_rig.h"
 #include "app/cli/input.h"
 #include "app/cli/runtime.h"
+#include "app/cli/statistics.h"
 #include "engine/model/model.h"
 #include "engine/sched/sampler.h"
 #include "engine/support/new_file.h"
@@ -36,15 +37,6 @@ struct Test {
     std::string name() const { return (isPrefill ? "pp" : "tg") + std::to_string(tokens); }
 };
 
-double quantile(std::vector<double> values, double q)
-{
-    std::sort(values.begin(), values.end());
-    const double at = q * double(values.size() - 1);
-    const auto low = std::size_t(at);
-    const std::size_t high = std::min(low + 1, values.size() - 1);
-    return values[low] + (at - double(low)) * (values[high] - values[low]);
-}
-
 double rounded(double value, double digits = 1000)
 {
     return std::isfinite(value) ? std::round(value * digits) / digits : 0.0;
@@ -55,27 +47,6 @@ nlohmann::json spread(const std::vector<double> &rates)
     return {{"median", rounded(quantile(rates, 0.5))},
             {"p10", rounded(quantile(rates, 0.1))},
             {"p90", rounded(quantile(rates, 0.9))}};
-}
-
-struct Interval {
-    double mean = 0, low = 0, high = 0;
-};
-
-// The mean and its 95 % interval by Student's t. Quantile of t for n - 1 degrees of freedom: the expansion of Cornish and Fisher
-// in the normal quantile, Abramowitz and Stegun 26.7.5 (0.3 % off at four degrees, less above).
-Interval meanInterval(const std::vector<double> &values)
-{
-    const double n = double(values.size());
-    double mean = 0, square = 0;
-    for (double value : values)
-        mean += value / n;
-    for (double value : values)
-        square += (value - mean) * (value - mean);
-    const double x = 1.959964, v = n - 1;
-    const double t = x + (std::pow(x, 3) + x) / (4 * v) + (5 * std::pow(x, 5) + 16 * std::pow(x, 3) + 3 * x) / (96 * v * v) +
-                     (3 * std::pow(x, 7) + 19 * std::pow(x, 5) + 17 * std::pow(x, 3) - 15 * x) / (384 * v * v * v);
-    const double half = t * std::sqrt(square / v / n);
-    return {mean, mean - half, mean + half};
 }
 
 // The peer is taken with the KV type that suits it best, whatever ours is: which of the two depends on the depth.
@@ -120,17 +91,10 @@ public:
             return fail(ErrorCode::badInput, "there is nothing to measure: -p and -n are both 0");
         if (m_options.repetitions < 1 || m_options.repetitions > 10000)
             return fail(ErrorCode::badInput, "-r must be between 1 and 10000");
-        if (m_options.paging && m_options.repetitions < 5)
-            return fail(ErrorCode::badInput, "--paging gives an interval of at least 5 pairs: -r must be 5 or more");
+        if (m_options.paging)
+            return runPagings(depths, generates);
         if (!m_options.baseline.empty()) {
             KVILT_TRY(m_baseline, Baseline::create(m_options.baseline, m_options.model.model));
-        }
-        if (m_options.paging) {
-            for (std::int64_t depth : depths)
-                for (std::int64_t n : generates)
-                    if (n > 0)
-                        KVILT_TRY_VOID(runPaging(std::uint32_t(depth), std::uint32_t(n)));
-            return m_options.report.empty() ? Result<void>{} : writeReport();
         }
         for (std::int64_t depth : depths)
             for (std::int64_t batch : batches) {
@@ -195,7 +159,21 @@ private:
         return {};
     }
 
-    // Where the time of a token of one sequence went, and how near the products with weights came to the machine's rate.
+    Result<void> runPagings(const std::vector<std::int64_t> &depths, const std::vector<std::int64_t> &generates)
+    {
+        if (m_options.restore || m_options.contiguous || !m_options.baseline.empty() || m_options.batches != "1")
+            return fail(ErrorCode::badInput, "--paging stands alone: it takes no --restore, --contiguous, --baseline or -b");
+        if (m_options.repetitions < 5)
+            return fail(ErrorCode::badInput, "--paging gives an interval of at least 5 pairs: -r must be 5 or more");
+        if (std::ranges::count(generates, 0) > 0)
+            return fail(ErrorCode::badInput, "--paging measures tokens that are made: -n must not be 0");
+        for (const std::int64_t depth : depths)
+            for (const std::int64_t n : generates)
+                KVILT_TRY_VOID(runPaging(std::uint32_t(depth), std::uint32_t(n)));
+        return m_options.report.empty() ? Result<void>{} : writeReport();
+    }
+
+    // Where the time went, and in a prefill, which computing binds, how near the products with weights came to the machine's rate.
     void addPhases(nlohmann::json &line, const backend::PhaseSeconds &phases, const Test &test, const Limits &limits) const
     {
         const double sum = phases.gemm + phases.attention + phases.other;
@@ -204,17 +182,21 @@ private:
         line["phases"] = {{"gemm", rounded(phases.gemm / sum)},
                           {"attention", rounded(phases.attention / sum)},
                           {"other", rounded(phases.other / sum)}};
-        const double operations = double(m_options.repetitions) * m_limit.gemmOperations(test.batch, test.tokens, test.isPrefill);
+        if (!test.isPrefill)
+            return;
+        const double operations = double(m_options.repetitions) * m_limit.gemmOperations(test.batch, test.tokens, true);
         line["gemm_share"] = rounded(operations / phases.gemm / m_limit.gemmRate(limits), 1e4);
     }
 
     // Decoding one sequence whose blocks lie side by side and the same one in shuffled blocks, token by token in turns. A pair is
-    // two medians of one program; a new program each pair, so that where memory lies is drawn anew.
+    // two medians of one program; a new program and a new order of blocks each pair.
     Result<void> runPaging(std::uint32_t depth, std::uint32_t tokens)
     {
         std::vector<double> ratios, rates;
         for (std::int64_t i = 0; i < m_options.repetitions; ++i) {
-            KVILT_TRY(const auto rig, BenchRig::createTwin(m_model, m_settings, depth, tokens));
+            KVILT_TRY(const auto rig, BenchRig::createTwin(m_model, m_settings, depth, tokens, std::uint64_t(i)));
+            if (rig->device().name() != "cpu")
+                return fail(ErrorCode::badInput, "--paging measures the CPU; add --backend cpu");
             std::vector<double> seconds[2];
             for (std::uint32_t token = 0; token < tokens; ++token)
                 for (std::uint32_t turn = 0; turn < 2; ++turn) {
@@ -226,6 +208,7 @@ private:
             rates.push_back(1 / quantile(seconds[1], 0.5));
         }
         const Interval interval = meanInterval(ratios);
+        const Limits limits = m_probe.measure({96ull << 20});
         const auto percent = [](double value) { return rounded(100 * std::expm1(value)); };
         print({{"test", "paging"},
                {"depth", depth},
@@ -235,7 +218,8 @@ private:
                {"pairs", ratios.size()},
                {"slower_percent", {{"mean", percent(interval.mean)}, {"low", percent(interval.low)}, {"high", percent(interval.high)}}},
                {"limit_share", nullptr},
-               {"machine", machine(m_probe.measure({96ull << 20}))}});
+               {"limits", toJson(limits)},
+               {"machine", machine(limits)}});
         return {};
     }
 
@@ -347,6 +331,16 @@ private:
         return {{"isa", limits.isa}, {"threads", limits.threads}, {"mode", mode}};
     }
 
+    static std::string slower(const nlohmann::json &line)
+    {
+        char text[128];
+        const nlohmann::json &percent = line["slower_percent"];
+        std::snprintf(text, sizeof text, "shuffled blocks %.2f %% slower than adjacent ones (%u pairs, 95 %%: %.2f to %.2f)",
+                      percent["mean"].get<double>(), line["pairs"].get<unsigned>(), percent["low"].get<double>(),
+                      percent["high"].get<double>());
+        return text;
+    }
+
     void print(nlohmann::json line)
     {
         if (m_cli.json) {
@@ -359,13 +353,12 @@ private:
             if (line["limit_share"].is_number())
                 std::printf("  %3.0f %% of the limit", line["limit_share"].get<double>() * 100);
             if (line.contains("phases"))
-                std::printf("  products %.0f %% of the time at %.0f %% of the peak, attention %.0f %%",
-                            line["phases"]["gemm"].get<double>() * 100, line["gemm_share"].get<double>() * 100,
+                std::printf("  products %.0f %% of the time, attention %.0f %%", line["phases"]["gemm"].get<double>() * 100,
                             line["phases"]["attention"].get<double>() * 100);
+            if (line.contains("gemm_share"))
+                std::printf("  products at %.0f %% of the peak", line["gemm_share"].get<double>() * 100);
             if (line.contains("slower_percent"))
-                std::printf("  shuffled blocks %.2f %% slower than blocks side by side (95 %%: %.2f to %.2f)",
-                            line["slower_percent"]["mean"].get<double>(), line["slower_percent"]["low"].get<double>(),
-                            line["slower_percent"]["high"].get<double>());
+                std::printf("  %s", slower(line).c_str());
             if (line.contains("speedup"))
                 std::printf("  %.1f x prefill (%.1f tok/s)", line["speedup"].get<double>(),
                             line["prefill_tokens_per_s"].get<double>());
@@ -397,7 +390,10 @@ private:
                     " | " + rate["median"].dump() + " | " + rate["p10"].dump() + " | " + rate["p90"].dump() + " | " +
                     (line["limit_share"].is_number() ? line["limit_share"].dump() : "") + " | " +
                     (peer ? line["baseline"]["tokens_per_s"]["median"].dump() : "") + " | " +
-                    (peer ? line["baseline"]["ratio"].dump() : line.contains("speedup") ? line["speedup"].dump() + " × prefill" : "") +
+                    (peer                             ? line["baseline"]["ratio"].dump()
+                     : line.contains("speedup")        ? line["speedup"].dump() + " × prefill"
+                     : line.contains("slower_percent") ? slower(line)
+                                                       : "") +
                     " | " + line["machine"]["isa"].get<std::string>() + ", " + line["machine"]["threads"].dump() +
                     " threads, " + line["machine"]["mode"].get<std::string>() + " |\n";
         }

@@ -550,9 +550,38 @@ private slots:
         for (const QJsonObject &line : lines)
             for (const char *key : {"test", "depth", "batch", "tokens_per_s", "limit_share", "limits", "machine"})
                 QVERIFY2(line.contains(key), key);
+        for (const QJsonObject &line : lines) {
+            if (line["test"].toString() == "restore")
+                continue;
+            const QJsonObject phases = line["phases"].toObject();
+            const double sum = phases["gemm"].toDouble() + phases["attention"].toDouble() + phases["other"].toDouble();
+            QVERIFY(std::abs(sum - 1) < 0.002); // each is rounded to a thousandth
+            QCOMPARE(line.contains("gemm_share"), line["test"].toString() == "pp32"); // decoding is not bound by computing
+        }
         QCOMPARE(lines[0]["test"].toString(), QString("pp32"));
         QVERIFY(lines[0]["tokens_per_s"].toObject()["median"].toDouble() > 0);
         QVERIFY(QFile::exists(path("report.md")));
+    }
+
+    void benchPairsShuffledWithAdjacentBlocks()
+    {
+        const QStringList base{"bench", m_llama, "-n", "4", "-d", "33", "--threads", "1", "--json", "--paging"};
+        const Ran r = run(base + QStringList{"-r", "5"});
+        QVERIFY2(r.code == 0, r.err);
+        const auto lines = r.lines();
+        QCOMPARE(lines.size(), 1);
+        QCOMPARE(lines[0]["test"].toString(), QString("paging"));
+        QCOMPARE(lines[0]["pairs"].toInt(), 5);
+        QCOMPARE(lines[0]["depth"].toInt(), 33);
+        QVERIFY(lines[0].contains("limits"));
+        const QJsonObject slower = lines[0]["slower_percent"].toObject();
+        QVERIFY(slower["low"].toDouble() < slower["mean"].toDouble() && slower["mean"].toDouble() < slower["high"].toDouble());
+
+        const Ran few = run(base + QStringList{"-r", "4"});
+        QCOMPARE(few.code, 2);
+        QVERIFY2(few.err.contains("-r must be 5 or more"), few.err);
+        QCOMPARE(run(base + QStringList{"-r", "5", "--restore"}).code, 2);
+        QCOMPARE(run(base + QStringList{"-r", "5", "-b", "2"}).code, 2);
     }
 
     void benchRunsAPeerInTurns()

@@ -2,7 +2,7 @@
 // Micro-benchmarks of the kernels as shares of the limits probed around them, in one run:
 //   bench_kernels [--isa NAME] [--threads N] [--cols N] [--only SUBSTRING] [--ms N] [--in-cache yes]
 // --in-cache: only what stays in the caches, several times over and the best of it, for comparing two builds.
-// Each figure is the median of at least five passes. With one thread, seconds are the thread's own processor time,
+// Without it each figure is the median of at least five passes. With one thread, seconds are the thread's own processor time,
 // so that a busy machine disturbs less; with more they are wall time.
 #include "kernels/api/buffer.h"
 #include "kernels/api/kernel_table.h"
@@ -170,26 +170,34 @@ double matmulSeconds(const Options &options, const KernelTable &kernels, const M
     });
 }
 
+void benchInCache(const Options &options, const KernelTable &kernels, const WeightTypeInfo &entry)
+{
+    const Matrix matrix = randomMatrix(entry.type, 1024, options.cols);
+    double eight = 1e9, many = 1e9;
+    for (int i = 0; i < 12; ++i) {
+        eight = std::min(eight, matmulSeconds(options, kernels, matrix, 8));
+        many = std::min(many, matmulSeconds(options, kernels, matrix, 512));
+    }
+    const double operations = 2.0 * 1024 * options.cols / 1e9;
+    std::printf("%-8s 8 rows %.1f Gop/s, 512 rows %.1f Gop/s\n", entry.name, 8 * operations / eight, 512 * operations / many);
+}
+
 void benchMatmul(const Options &options, const KernelTable &kernels, const Limits &limits)
 {
-    std::printf("%-8s %10s %7s %10s %7s %10s %10s %7s\n", "weights", "gemv GB/s", "share", "1 row GB/s", "share", "8 rows Gop",
+    if (!options.inCache)
+        std::printf("%-8s %10s %7s %10s %7s %10s %10s %7s\n", "weights", "gemv GB/s", "share", "1 row GB/s", "share", "8 rows Gop",
                 "512 Gop/s", "share");
     for (const WeightTypeInfo &entry : weightTypes()) {
         if (!wanted(options, entry.name) || options.cols % entry.blockElements != 0)
             continue;
         const std::uint32_t cols = options.cols;
+        if (options.inCache) {
+            benchInCache(options, kernels, entry);
+            continue;
+        }
         const std::uint32_t manyRows = std::uint32_t((std::size_t(192) << 20) / rowBytes(entry.type, cols) / 16 * 16);
         const Matrix big = randomMatrix(entry.type, manyRows, cols);   // streams from memory
         const Matrix small = randomMatrix(entry.type, 1024, cols);     // stays in the cache
-        if (options.inCache) {
-            const Matrix matrix = randomMatrix(entry.type, 1024, cols);
-            double best[2] = {1e9, 1e9};
-            for (int i = 0; i < 12; ++i)
-                for (int k = 0; k < 2; ++k)
-                    best[k] = std::min(best[k], matmulSeconds(options, kernels, matrix, k == 0 ? 8 : 512));
-            std::printf("%-8s 8 rows %.1f Gop/s, 512 rows %.1f Gop/s\n", entry.name, 16.0 * 1024 * cols / best[0] / 1e9, 1024.0 * 1024 * cols / best[1] / 1e9);
-            continue;
-        }
         const bool floats = activationFormat(entry.type) == ActivationFormat::f32;
         const double bigRate = double(big.memory.size()) / matmulSeconds(options, kernels, big, 1);
         const double smallRate = double(small.memory.size()) / matmulSeconds(options, kernels, small, 1);
@@ -285,7 +293,7 @@ Options parse(int argc, char **argv)
         else if (name == "--only")
             options.only = argv[i + 1];
         else if (name == "--in-cache")
-            options.inCache = true;
+            options.inCache = std::string(argv[i + 1]) == "yes";
         else if (name == "--ms")
             options.seconds = std::atof(argv[i + 1]) / 1000;
     }

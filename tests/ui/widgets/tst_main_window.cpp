@@ -430,6 +430,17 @@ private slots:
         QCOMPARE(stage.box()->toPlainText(), "unfinished");
     }
 
+    void aNewChatThatNobodyTouchedIsNotMadeTwice()
+    {
+        Stage stage;
+        stage.say(test::opened(2, {}));
+        QTest::keyClick(stage.box(), Qt::Key_N, Qt::ControlModifier);
+        QCOMPARE(stage.port.asked<api::command::CreateSession>().size(), 0u);
+        QTest::keyClicks(stage.box(), "a draft");
+        QTest::keyClick(stage.box(), Qt::Key_N, Qt::ControlModifier);
+        QCOMPARE(stage.port.asked<api::command::CreateSession>().size(), 1u);
+    }
+
     void theKeysOfTheWindow()
     {
         Stage stage;
