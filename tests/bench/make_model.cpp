@@ -24,7 +24,12 @@ int main(int argc, char **argv)
     options.kvHeads = 4;
     options.headDim = 64;
     options.contextLength = 8192;
-    options.layers = argc > 3 ? static_cast<std::uint32_t>(std::atoi(argv[3])) : 8;
+    const int layers = argc > 3 ? std::atoi(argv[3]) : 8;
+    if (layers < 1 || layers > 200) {
+        std::fprintf(stderr, "%s layers are not possible: 1 to 200\n", argv[3]);
+        return 2;
+    }
+    options.layers = static_cast<std::uint32_t>(layers);
     if (argc > 4 && argv[4] == std::string_view("8b")) {
         options.width = 4096;
         options.feedForward = 14336;

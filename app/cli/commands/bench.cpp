@@ -91,6 +91,8 @@ public:
             return fail(ErrorCode::badInput, "there is nothing to measure: -p and -n are both 0");
         if (m_options.repetitions < 1 || m_options.repetitions > 10000)
             return fail(ErrorCode::badInput, "-r must be between 1 and 10000");
+        if (!m_options.report.empty()) // a place that cannot be written is told before minutes have gone by
+            KVILT_TRY_VOID(NewFile::create(m_options.report, {.stream = true}));
         if (m_options.paging)
             return runPagings(depths, generates);
         if (!m_options.baseline.empty()) {
@@ -316,6 +318,8 @@ private:
         KVILT_TRY_VOID(engine->submit({.tokens = tokens, .sampling = {.maxTokens = 1}}));
         SequenceStats stats;
         KVILT_TRY_VOID(drive(*engine, [&](SequenceOutput output) -> Result<void> {
+            if (output.finished && output.reason == api::FinishReason::cancelled)
+                return fail(ErrorCode::cancelled, "stopped; nothing was measured");
             stats = output.stats;
             return {};
         }));
@@ -335,7 +339,7 @@ private:
     {
         char text[128];
         const nlohmann::json &percent = line["slower_percent"];
-        std::snprintf(text, sizeof text, "shuffled blocks %.2f %% slower than adjacent ones (%u pairs, 95 %%: %.2f to %.2f)",
+        std::snprintf(text, sizeof text, "shuffled blocks take %+.2f %% of time beside adjacent ones (%u pairs, 95 %%: %+.2f to %+.2f)",
                       percent["mean"].get<double>(), line["pairs"].get<unsigned>(), percent["low"].get<double>(),
                       percent["high"].get<double>());
         return text;

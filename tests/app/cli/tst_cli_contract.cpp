@@ -285,6 +285,9 @@ private slots:
         QVERIFY2(full.code == 1 && full.err.contains("No space left"), full.err);
         QCOMPARE(run({"logits", m_llama, "--tokens-file", tokens, "--out", "."}).code, 2);
         QCOMPARE(run({"bench", m_llama, "-p", "16", "-n", "0", "-r", "1", "--report", "/dev/full"}).code, 1);
+        const Ran folder = run({"bench", m_llama, "-p", "16", "-n", "0", "-r", "1", "--report", m_folder.path()});
+        QCOMPARE(folder.code, 2);
+        QVERIFY(folder.out.isEmpty()); // before anything is measured
         QCOMPARE(run(generate("devices", {"--tokens-file", tokens, "--max-tokens", "2"})).code, 0);
         for (const char *format : {"json", "perfetto", "sqlite"})
             QCOMPARE(run({"events", "export", "/dev/full", "--format", format, "--profile", path("devices")}).code, 2);
