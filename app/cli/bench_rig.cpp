@@ -74,7 +74,6 @@ Result<std::unique_ptr<BenchRig>> BenchRig::make(const LoadedModel &model, const
         rig->shufflePool(std::uint32_t(blocks), seed);
     while (started < shape.batch)
         KVILT_TRY_VOID(rig->startSequence(started++));
-    rig->takePhases();
     return rig;
 }
 
